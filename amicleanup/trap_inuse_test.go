@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -16,7 +17,6 @@ import (
 
 	"github.com/bakestone-go/bakestone/amicleanup"
 	"github.com/bakestone-go/bakestone/amicleanup/inuse"
-	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
@@ -51,41 +51,42 @@ func (c *clusters) DescribeNodegroup(_ context.Context, in *eks.DescribeNodegrou
 // Use by another target's account counts. Accounts that are not targets are known only
 // from usage reports.
 func TestTrapUsedByAnotherAccount(t *testing.T) {
-	clock := clock.Scaled(1000)
-	w := newEstate(t, 5, &ec2test.Options{Clock: clock, Latency: ec2test.Latency{UsageReport: time.Minute}}, amicleanup.InUse(inuse.Instances()))
-	for _, id := range w.ids[:3] {
-		out, err := w.ec2.ModifyImageAttribute(t.Context(), &awsec2.ModifyImageAttributeInput{ImageId: &id, LaunchPermission: &ec2types.LaunchPermissionModifications{
-			Add: []ec2types.LaunchPermission{{UserId: aws.String(neighbour)}},
-		}})
+	synctest.Test(t, func(t *testing.T) {
+		w := newEstate(t, 5, &ec2test.Options{Latency: ec2test.Latency{UsageReport: time.Minute}}, amicleanup.InUse(inuse.Instances()))
+		for _, id := range w.ids[:3] {
+			out, err := w.ec2.ModifyImageAttribute(t.Context(), &awsec2.ModifyImageAttributeInput{ImageId: &id, LaunchPermission: &ec2types.LaunchPermissionModifications{
+				Add: []ec2types.LaunchPermission{{UserId: aws.String(neighbour)}},
+			}})
+			do(w, out, err)
+		}
+		theirs := awsec2.NewFromConfig(w.ConfigFor(neighbour, where))
+		out, err := theirs.RunInstances(t.Context(), &awsec2.RunInstancesInput{ImageId: &w.ids[0], MinCount: aws.Int32(1), MaxCount: aws.Int32(1), InstanceType: "t3.micro"})
 		do(w, out, err)
-	}
-	theirs := awsec2.NewFromConfig(w.ConfigFor(neighbour, where))
-	out, err := theirs.RunInstances(t.Context(), &awsec2.RunInstancesInput{ImageId: &w.ids[0], MinCount: aws.Int32(1), MaxCount: aws.Int32(1), InstanceType: "t3.micro"})
-	do(w, out, err)
-	made, err := theirs.CreateLaunchTemplate(t.Context(), &awsec2.CreateLaunchTemplateInput{
-		LaunchTemplateName: aws.String("theirs"), LaunchTemplateData: &ec2types.RequestLaunchTemplateData{ImageId: &w.ids[1]},
+		made, err := theirs.CreateLaunchTemplate(t.Context(), &awsec2.CreateLaunchTemplateInput{
+			LaunchTemplateName: aws.String("theirs"), LaunchTemplateData: &ec2types.RequestLaunchTemplateData{ImageId: &w.ids[1]},
+		})
+		do(w, made, err)
+		w.check()
+
+		reports := amicleanup.InUse(inuse.UsageReports(nil))
+		own := w.cleaner.Policy.Keep
+		w.cleaner.Policy.Keep = append(slices.Clone(own), reports)
+		plan := w.check(0, 1)
+		if got := evidence(plan, w.ids[0]); !slices.Equal(got, []string{"account " + neighbour + " with 1 of ec2:Instance"}) {
+			t.Errorf("evidence %q", got)
+		}
+		w.check(0, 1)
+		if n := w.CallCount("CreateImageUsageReport"); n != 3 {
+			t.Errorf("%d reports, want one for each shared image and no second", n)
+		}
+		w.Fail(ec2test.Fault{Action: "DescribeImageUsageReportEntries", Code: "UnauthorizedOperation", Times: -1})
+		w.check(0, 1, 2, 3)
+		w.Mend()
+
+		w.cleaner.Targets = append(w.cleaner.Targets, w.target(neighbour))
+		w.cleaner.Policy.Keep = append(slices.Clone(own), amicleanup.InUse(inuse.LaunchTemplates()))
+		w.check(0, 1)
 	})
-	do(w, made, err)
-	w.check()
-
-	reports := amicleanup.InUse(inuse.UsageReports(nil))
-	own := w.cleaner.Policy.Keep
-	w.cleaner.Policy.Keep = append(slices.Clone(own), reports)
-	plan := w.check(0, 1)
-	if got := evidence(plan, w.ids[0]); !slices.Equal(got, []string{"account " + neighbour + " with 1 of ec2:Instance"}) {
-		t.Errorf("evidence %q", got)
-	}
-	w.check(0, 1)
-	if n := w.CallCount("CreateImageUsageReport"); n != 3 {
-		t.Errorf("%d reports, want one for each shared image and no second", n)
-	}
-	w.Fail(ec2test.Fault{Action: "DescribeImageUsageReportEntries", Code: "UnauthorizedOperation", Times: -1})
-	w.check(0, 1, 2, 3)
-	w.Mend()
-
-	w.cleaner.Targets = append(w.cleaner.Targets, w.target(neighbour))
-	w.cleaner.Policy.Keep = append(slices.Clone(own), amicleanup.InUse(inuse.LaunchTemplates()))
-	w.check(0, 1)
 }
 
 // EC2's image references include recipes of Image Builder, and terminated instances by

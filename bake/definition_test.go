@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
+	"testing/synctest"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/baketest"
@@ -118,40 +118,42 @@ func TestResumeChangedDefinition(t *testing.T) {
 // TestBeginAgainSurvivesKill kills the process that undoes a build of another definition.
 // The next one goes on with that, also with the first definition.
 func TestBeginAgainSurvivesKill(t *testing.T) {
-	memory, store := baketest.NewBuilder(nil), newRecords()
-	ctx, cancel := context.WithCancelCause(t.Context())
-	define := func(text string, suspend func(), undone func() error) *bake.Image {
-		return &bake.Image{Name: "web", Builder: memory, Provisioners: []bake.Provisioner{writes{Text: text}, stops{suspend}}, Steps: []bake.Step{{
-			Name: "register", Do: func(context.Context) error { return nil },
-			Undo: func(context.Context, bake.Outcome) error { return undone() },
-		}}}
-	}
-	opts := &bake.Options{Store: store, Lease: 50 * time.Millisecond}
-	succeed := func() error { return nil }
-	if _, err := bake.Bake(ctx, opts, define("one", func() { cancel(bake.ErrSuspended) }, succeed)); !errors.Is(err, bake.ErrSuspended) {
-		t.Fatal(err)
-	}
-	opts.Resume = []*bake.Record{onlyRecord(t, store)}
-	_, err := bake.Bake(t.Context(), opts, define("two", func() {}, func() error {
-		store.freeze("web")
-		return &bake.PermanentError{Err: errPlanted}
-	}))
-	if !errors.Is(err, errPlanted) {
-		t.Fatal(err)
-	}
-	store.frozen = map[string]bool{}
-	rec := onlyRecord(t, store)
-	if rec.Replacing == "" || rec.Again != 0 {
-		t.Fatalf("record of the killed process = %+v, want one that is replaced", rec)
-	}
-	opts.Resume = []*bake.Record{rec}
-	results, err := bake.Bake(t.Context(), opts, define("one", func() {}, succeed))
-	if err != nil || results[0].BegunAgain == "" || results[0].Status != bake.StatusBaked {
-		t.Fatalf("Bake = %v, %v, want a build begun again", results, err)
-	}
-	if got, err := memory.ReadFile(results[0].Artifact.ID(), "/work"); string(got) != "one" || err != nil || len(memory.Existing()) != 1 {
-		t.Errorf("/work = %q, %v, existing %v; want one", got, err, memory.Existing())
-	}
+	synctest.Test(t, func(t *testing.T) {
+		memory, store := baketest.NewBuilder(nil), newRecords()
+		ctx, cancel := context.WithCancelCause(t.Context())
+		define := func(text string, suspend func(), undone func() error) *bake.Image {
+			return &bake.Image{Name: "web", Builder: memory, Provisioners: []bake.Provisioner{writes{Text: text}, stops{suspend}}, Steps: []bake.Step{{
+				Name: "register", Do: func(context.Context) error { return nil },
+				Undo: func(context.Context, bake.Outcome) error { return undone() },
+			}}}
+		}
+		opts := &bake.Options{Store: store}
+		succeed := func() error { return nil }
+		if _, err := bake.Bake(ctx, opts, define("one", func() { cancel(bake.ErrSuspended) }, succeed)); !errors.Is(err, bake.ErrSuspended) {
+			t.Fatal(err)
+		}
+		opts.Resume = []*bake.Record{onlyRecord(t, store)}
+		_, err := bake.Bake(t.Context(), opts, define("two", func() {}, func() error {
+			store.freeze("web")
+			return &bake.PermanentError{Err: errPlanted}
+		}))
+		if !errors.Is(err, errPlanted) {
+			t.Fatal(err)
+		}
+		store.frozen = map[string]bool{}
+		rec := onlyRecord(t, store)
+		if rec.Replacing == "" || rec.Again != 0 {
+			t.Fatalf("record of the killed process = %+v, want one that is replaced", rec)
+		}
+		opts.Resume = []*bake.Record{rec}
+		results, err := bake.Bake(t.Context(), opts, define("one", func() {}, succeed))
+		if err != nil || results[0].BegunAgain == "" || results[0].Status != bake.StatusBaked {
+			t.Fatalf("Bake = %v, %v, want a build begun again", results, err)
+		}
+		if got, err := memory.ReadFile(results[0].Artifact.ID(), "/work"); string(got) != "one" || err != nil || len(memory.Existing()) != 1 {
+			t.Errorf("/work = %q, %v, existing %v; want one", got, err, memory.Existing())
+		}
+	})
 }
 
 // TestUndoWithoutDefinition removes a build of which only the record and a builder are

@@ -49,11 +49,20 @@ func ExampleBake() {
 }
 
 // interrupted bakes web in a process that dies in the second provisioner. It returns the
-// store with the record that the process leaves.
+// store with the record that the process leaves, whose lease has ended.
 func interrupted(dir string, memory *baketest.Builder) bake.Store {
-	store := bake.DirStore(dir)
-	opts := &bake.Options{Store: &frozenStore{Store: store}, Lease: time.Second}
-	_, _ = bake.Bake(context.Background(), opts, web(undying{memory}, failing)) // fails like a killed process
+	ctx, store := context.Background(), bake.DirStore(dir)
+	opts := &bake.Options{Store: &frozenStore{Store: store}}
+	results, _ := bake.Bake(ctx, opts, web(undying{memory}, failing)) // fails like a killed process
+	rec, err := store.Load(ctx, results[0].Build)
+	if err == nil {
+		rec.Lease.Length = time.Millisecond
+		rec.Revision++
+		err = store.Save(ctx, rec)
+	}
+	if err != nil {
+		fmt.Println(err)
+	}
 	return store
 }
 

@@ -2,10 +2,9 @@ package ec2_test
 
 import (
 	"testing"
-	"time"
+	"testing/synctest"
 
 	"github.com/bakestone-go/bakestone/bake/baketest"
-	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
@@ -38,14 +37,11 @@ func TestBuilderConforms(t *testing.T) {
 			server := roleServer(t, nil)
 			cloud := newCloud(server)
 			builder, _ := multiRegion(cloud).Builder.(ec2.Builder)
-			builder.SSH.ConnectTimeout = 5 * time.Hour // of the scaled clock; what runs on the machine takes real time
 			layer := builder
 			layer.Source = nil
-			return baketest.Platform{
-				Builder: builder, Layers: layer, Existing: server.Leftovers, Clock: clock.Scaled(1000),
-			}
+			return baketest.Platform{Builder: builder, Layers: layer, Existing: server.Leftovers}
 		},
 	} {
-		t.Run(name, func(t *testing.T) { baketest.Conform(t, fresh) })
+		t.Run(name, func(t *testing.T) { baketest.Conform(t, fresh, &baketest.ConformOptions{Run: synctest.Test}) })
 	}
 }

@@ -15,7 +15,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"github.com/bakestone-go/bakestone/bake"
-	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
@@ -172,30 +171,30 @@ func TestEventualConsistency(t *testing.T) {
 }
 
 // lateServer starts an EC2 with AWS's latencies that shows changes after five
-// seconds, and returns a cloud and options on the same clock.
-func lateServer(t *testing.T) (*ec2test.Server, *ec2.Cloud, *bake.Options) {
+// seconds, for use in a synctest bubble.
+func lateServer(t *testing.T) (*ec2test.Server, *ec2.Cloud) {
 	t.Helper()
-	clock := clock.Scaled(300)
-	server := roleServer(t, &ec2test.Options{Clock: clock, Consistency: 5 * time.Second, Latency: ec2test.Realistic()})
-	o := &ec2.CloudOptions{Dial: server.Dial, SourceAddress: server.SourceAddress, NoCallLimits: true, Clock: clock, CallTimeout: time.Hour}
-	return server, ec2.NewCloud(server.Config(testRegion), o), &bake.Options{Clock: clock, UndoTimeout: time.Hour}
+	server := roleServer(t, &ec2test.Options{Consistency: 5 * time.Second, Latency: ec2test.Realistic()})
+	return server, newCloud(server)
 }
 
 // TestEventualConsistencyReplaceAMI replaces an AMI, and undoes a replacement.
 func TestEventualConsistencyReplaceAMI(t *testing.T) {
 	t.Parallel()
-	server, cloud, options := lateServer(t)
-	for _, version := range []string{"v1", "v2"} {
-		if _, err := bake.Bake(t.Context(), options, fixedName(cloud, version)); err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		server, cloud := lateServer(t)
+		for _, version := range []string{"v1", "v2"} {
+			if _, err := bake.Bake(t.Context(), nil, fixedName(cloud, version)); err != nil {
+				t.Fatal(err)
+			}
+			wantWebImages(t, server, version)
 		}
-		wantWebImages(t, server, version)
-	}
-	late := fixedName(cloud, "v3")
-	late.Steps = []bake.Step{{Name: "late", At: bake.AfterPromote, Do: func(context.Context) error { return errors.New("too late") }}}
-	_, err := bake.Bake(t.Context(), options, late)
-	wantError(t, "Bake", err, "too late")
-	wantWebImages(t, server, "v2")
+		late := fixedName(cloud, "v3")
+		late.Steps = []bake.Step{{Name: "late", At: bake.AfterPromote, Do: func(context.Context) error { return errors.New("too late") }}}
+		_, err := bake.Bake(t.Context(), nil, late)
+		wantError(t, "Bake", err, "too late")
+		wantWebImages(t, server, "v2")
+	})
 }
 
 // TestEventualConsistencyCancel cancels a bake when a step creates a resource or
@@ -205,22 +204,24 @@ func TestEventualConsistencyCancel(t *testing.T) {
 		for _, when := range []bake.EventKind{bake.ResourceCreated, bake.StepFinished} {
 			t.Run(step+" "+string(when), func(t *testing.T) {
 				t.Parallel()
-				server, cloud, options := lateServer(t)
-				ctx, cancel := context.WithCancel(t.Context())
-				defer cancel()
-				options.Observe = func(e bake.Event) {
-					if e.Step == step && e.Kind == when {
-						cancel()
+				synctest.Test(t, func(t *testing.T) {
+					server, cloud := lateServer(t)
+					ctx, cancel := context.WithCancel(t.Context())
+					defer cancel()
+					options := &bake.Options{Observe: func(e bake.Event) {
+						if e.Step == step && e.Kind == when {
+							cancel()
+						}
+					}}
+					img := setDistribution(multiRegion(cloud), func(d *ec2.Distribution) { d.Protection = ec2.Protected })
+					results, err := bake.Bake(ctx, options, img)
+					if results[0].Artifact != nil {
+						destroy(t, results[0].Artifact)
+					} else if !errors.Is(err, context.Canceled) {
+						t.Errorf("Bake() error = %v, want %v", err, context.Canceled)
 					}
-				}
-				img := setDistribution(multiRegion(cloud), func(d *ec2.Distribution) { d.Protection = ec2.Protected })
-				results, err := bake.Bake(ctx, options, img)
-				if results[0].Artifact != nil {
-					destroy(t, results[0].Artifact)
-				} else if !errors.Is(err, context.Canceled) {
-					t.Errorf("Bake() error = %v, want %v", err, context.Canceled)
-				}
-				wantNoLeftovers(t, server)
+					wantNoLeftovers(t, server)
+				})
 			})
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"testing"
+	"testing/synctest"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -40,61 +41,65 @@ func TestDemand(t *testing.T) {
 
 // TestDemandLimits bakes on EC2 with one machine at a time.
 func TestDemandLimits(t *testing.T) {
-	server := newServer(t, nil)
-	cloud := newCloud(server)
-	limits := &bake.Limits{PerPlace: 1}
-	queued := 0
-	opts := fastOptions()
-	opts.Limits, opts.Observe = limits, func(e bake.Event) {
-		if e.Kind == bake.BuildQueued {
-			queued++
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, nil)
+		cloud := newCloud(server)
+		limits := &bake.Limits{PerPlace: 1}
+		queued := 0
+		opts := &bake.Options{}
+		opts.Limits, opts.Observe = limits, func(e bake.Event) {
+			if e.Kind == bake.BuildQueued {
+				queued++
+			}
+			if n := len(resourcesOf(server, "instance")); e.Kind == bake.ResourceCreated && e.Resource.Kind == "instance" && n > 1 {
+				t.Errorf("%d instances at once, want 1", n)
+			}
 		}
-		if n := len(resourcesOf(server, "instance")); e.Kind == bake.ResourceCreated && e.Resource.Kind == "instance" && n > 1 {
-			t.Errorf("%d instances at once, want 1", n)
+		first, second := failing(cloud), failing(cloud)
+		second.Name = "second"
+		if _, err := bake.Bake(t.Context(), opts, first, second); err == nil {
+			t.Error("Bake() = nil, want failures")
 		}
-	}
-	first, second := failing(cloud), failing(cloud)
-	second.Name = "second"
-	if _, err := bake.Bake(t.Context(), opts, first, second); err == nil {
-		t.Error("Bake() = nil, want failures")
-	}
-	if queued == 0 {
-		t.Error("no build waited")
-	}
-	wantNoLeftovers(t, server)
+		if queued == 0 {
+			t.Error("no build waited")
+		}
+		wantNoLeftovers(t, server)
+	})
 }
 
 // TestDemandAlternatives bakes images that may have either of two types, of which EC2 has
 // one only: the limit of that one holds, although it is the second choice, and the other
 // type is free for builds that need it.
 func TestDemandAlternatives(t *testing.T) {
-	server := newServer(t, nil)
-	server.Fail(ec2test.Fault{InstanceType: "c7i.large", Code: "InsufficientInstanceCapacity", Times: -1})
-	cloud := newCloud(server)
-	most := map[string]int{}
-	opts := fastOptions()
-	opts.Limits = &bake.Limits{PerType: 2, Types: map[string]int{"c7i.large": 1}}
-	opts.Observe = func(e bake.Event) {
-		if e.Kind == bake.ResourceCreated && e.Resource.Kind == "instance" {
-			for kind, n := range runningTypes(t, cloud) {
-				most[kind] = max(most[kind], n)
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, nil)
+		server.Fail(ec2test.Fault{InstanceType: "c7i.large", Code: "InsufficientInstanceCapacity", Times: -1})
+		cloud := newCloud(server)
+		most := map[string]int{}
+		opts := &bake.Options{}
+		opts.Limits = &bake.Limits{PerType: 2, Types: map[string]int{"c7i.large": 1}}
+		opts.Observe = func(e bake.Event) {
+			if e.Kind == bake.ResourceCreated && e.Resource.Kind == "instance" {
+				for kind, n := range runningTypes(t, cloud) {
+					most[kind] = max(most[kind], n)
+				}
 			}
 		}
-	}
-	var images []*bake.Image
-	for i := range 6 {
-		img := simple(cloud)
-		img.Name = fmt.Sprint("image", i)
-		img.Builder = ec2.Builder{Cloud: cloud, Source: ubuntu(), InstanceTypes: []string{"c7i.large", "m7i.large"}}
-		img.Checks = []bake.Check{bake.CheckFunc{Name: "made", Do: provision.Shell("cat /etc/made").Provision}}
-		images = append(images, img)
-	}
-	if _, err := bake.Bake(t.Context(), opts, images...); err != nil {
-		t.Fatal(err)
-	}
-	if want := map[string]int{"m7i.large": 2}; !maps.Equal(most, want) {
-		t.Errorf("most instances at once by type = %v, want %v", most, want)
-	}
+		var images []*bake.Image
+		for i := range 6 {
+			img := simple(cloud)
+			img.Name = fmt.Sprint("image", i)
+			img.Builder = ec2.Builder{Cloud: cloud, Source: ubuntu(), InstanceTypes: []string{"c7i.large", "m7i.large"}}
+			img.Checks = []bake.Check{bake.CheckFunc{Name: "made", Do: provision.Shell("cat /etc/made").Provision}}
+			images = append(images, img)
+		}
+		if _, err := bake.Bake(t.Context(), opts, images...); err != nil {
+			t.Fatal(err)
+		}
+		if want := map[string]int{"m7i.large": 2}; !maps.Equal(most, want) {
+			t.Errorf("most instances at once by type = %v, want %v", most, want)
+		}
+	})
 }
 
 // runningTypes counts the pending and running instances by type.

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
-	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
@@ -74,18 +73,20 @@ func breakCalls(t *testing.T, calls []nthCall, define func(*ec2.Cloud) *bake.Ima
 		}
 		t.Run(fmt.Sprintf("%s %d cancel", c.action, c.nth), func(t *testing.T) {
 			t.Parallel()
-			server := fresh(t)
-			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
-			var reached atomic.Bool // the server may not count a call whose client has gone
-			server.Fail(ec2test.Fault{Action: c.action, Match: cancelAt(c.nth, func() {
-				reached.Store(true)
-				cancel()
-			})})
-			wantCleanEndOf(ctx, t, server, cloudOptions(server), define)
-			if !reached.Load() && !reads(ec2test.Call{Action: c.action}) {
-				t.Errorf("call %d of %s was not reached", c.nth, c.action)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				server := fresh(t)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				var reached atomic.Bool // the server may not count a call whose client has gone
+				server.Fail(ec2test.Fault{Action: c.action, Match: cancelAt(c.nth, func() {
+					reached.Store(true)
+					cancel()
+				})})
+				wantCleanEndOf(ctx, t, server, cloudOptions(server), define)
+				if !reached.Load() && !reads(ec2test.Call{Action: c.action}) {
+					t.Errorf("call %d of %s was not reached", c.nth, c.action)
+				}
+			})
 		})
 	}
 }
@@ -110,17 +111,19 @@ type nthCall struct {
 // callsOfBake returns the calls of a successful bake.
 func callsOfBake(t *testing.T, define func(*ec2.Cloud) *bake.Image) []nthCall {
 	t.Helper()
-	server := newServer(t, nil)
-	addProd(server, ec2test.Role{ARN: prodRole})
-	if _, err := bake.Bake(t.Context(), nil, define(newCloud(server))); err != nil {
-		t.Fatal(err)
-	}
 	var calls []nthCall
-	count := map[string]int{}
-	for _, c := range server.Calls() {
-		count[c.Action]++
-		calls = append(calls, nthCall{c.Action, count[c.Action]})
-	}
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, nil)
+		addProd(server, ec2test.Role{ARN: prodRole})
+		if _, err := bake.Bake(t.Context(), nil, define(newCloud(server))); err != nil {
+			t.Fatal(err)
+		}
+		count := map[string]int{}
+		for _, c := range server.Calls() {
+			count[c.Action]++
+			calls = append(calls, nthCall{c.Action, count[c.Action]})
+		}
+	})
 	return calls
 }
 
@@ -135,8 +138,7 @@ func wantCleanEnd(ctx context.Context, t *testing.T, server *ec2test.Server, o *
 func wantCleanEndOf(ctx context.Context, t *testing.T, server *ec2test.Server, o *ec2.CloudOptions, define func(*ec2.Cloud) *bake.Image) {
 	t.Helper()
 	o.CallTimeout = 200 * time.Millisecond
-	// On this clock, a step has one real second.
-	options := &bake.Options{StepTimeout: time.Minute, Clock: clock.Scaled(60)}
+	options := &bake.Options{StepTimeout: time.Minute}
 	results, err := bake.Bake(ctx, options, define(ec2.NewCloud(server.Config(testRegion), o)))
 	server.Mend()
 	var named *bake.Error
@@ -155,27 +157,31 @@ func wantCleanEndOf(ctx context.Context, t *testing.T, server *ec2test.Server, o
 // the bake, after each tenth of the bytes that the machine sends.
 func TestBakeWithBrokenSSH(t *testing.T) {
 	whole := &breakingDialer{}
-	server := newServer(t, nil)
-	o := cloudOptions(server)
-	whole.dial, o.Dial = server.Dial, whole.Dial
-	if _, err := bake.Bake(t.Context(), nil, simple(ec2.NewCloud(server.Config(testRegion), o))); err != nil {
-		t.Fatal(err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, nil)
+		o := cloudOptions(server)
+		whole.dial, o.Dial = server.Dial, whole.Dial
+		if _, err := bake.Bake(t.Context(), nil, simple(ec2.NewCloud(server.Config(testRegion), o))); err != nil {
+			t.Fatal(err)
+		}
+	})
 	const parts = 10
 	for _, how := range []string{"cut", "hang", "cancel"} {
 		for part := range parts {
 			t.Run(fmt.Sprintf("%s at %d of %d", how, part, parts), func(t *testing.T) {
 				t.Parallel()
-				server := newServer(t, nil)
-				ctx, cancel := context.WithCancel(t.Context())
-				defer cancel()
-				broken := &breakingDialer{dial: server.Dial, at: max(1, whole.read*part/parts), how: how, cancel: cancel}
-				o := cloudOptions(server)
-				o.Dial = broken.Dial
-				wantCleanEnd(ctx, t, server, o)
-				if !broken.broke() {
-					t.Error("the connection was not broken")
-				}
+				synctest.Test(t, func(t *testing.T) {
+					server := newServer(t, nil)
+					ctx, cancel := context.WithCancel(t.Context())
+					defer cancel()
+					broken := &breakingDialer{dial: server.Dial, at: max(1, whole.read*part/parts), how: how, cancel: cancel}
+					o := cloudOptions(server)
+					o.Dial = broken.Dial
+					wantCleanEnd(ctx, t, server, o)
+					if !broken.broke() {
+						t.Error("the connection was not broken")
+					}
+				})
 			})
 		}
 	}
@@ -257,10 +263,12 @@ func TestRefusalAfterLostResponse(t *testing.T) {
 		"CreateRole": profiled, "CreateInstanceProfile": profiled, "CreateSnapshots": snaps, "RegisterImage": snaps,
 	} {
 		t.Run(action, func(t *testing.T) {
-			server := roleServer(t, nil)
-			server.Fail(ec2test.Fault{Action: action, When: ec2test.After})
-			server.Fail(ec2test.Fault{Action: action, Code: "UnauthorizedOperation", Times: -1})
-			wantCleanEndOf(t.Context(), t, server, cloudOptions(server), define)
+			synctest.Test(t, func(t *testing.T) {
+				server := roleServer(t, nil)
+				server.Fail(ec2test.Fault{Action: action, When: ec2test.After})
+				server.Fail(ec2test.Fault{Action: action, Code: "UnauthorizedOperation", Times: -1})
+				wantCleanEndOf(t.Context(), t, server, cloudOptions(server), define)
+			})
 		})
 	}
 }
@@ -279,29 +287,31 @@ func TestUndoRetry(t *testing.T) {
 		} {
 			t.Run(action+" "+name, func(t *testing.T) {
 				t.Parallel()
-				server := roleServer(t, nil)
-				img := multiRegion(newCloud(server))
-				configure(img, func(b *ec2.Builder) { b.InstanceProfilePolicy = readBucket })
-				fault.Action, fault.Times = action, attempts
-				if !strings.Contains(action, "Role") && !strings.Contains(action, "Profile") { // IAM is global
-					fault.Account, fault.Region = mainAccount, testRegion
-				}
-				at := bake.AfterPromote
-				if action == "TerminateInstances" {
-					at = bake.BeforeCapture // later the instance is gone
-				}
-				var before int
-				img.Steps = []bake.Step{{Name: "late", At: at, Do: func(context.Context) error {
-					before = server.CallCount(action)
-					server.Fail(fault)
-					return errors.New("too late")
-				}}}
-				_, err := bake.Bake(t.Context(), fastOptions(), img)
-				wantError(t, "Bake", err, "late: too late")
-				if server.CallCount(action) == before {
-					t.Errorf("calls of %s while the build is undone = 0, want 1 or more", action)
-				}
-				wantNoLeftovers(t, server)
+				synctest.Test(t, func(t *testing.T) {
+					server := roleServer(t, nil)
+					img := multiRegion(newCloud(server))
+					configure(img, func(b *ec2.Builder) { b.InstanceProfilePolicy = readBucket })
+					fault.Action, fault.Times = action, attempts
+					if !strings.Contains(action, "Role") && !strings.Contains(action, "Profile") { // IAM is global
+						fault.Account, fault.Region = mainAccount, testRegion
+					}
+					at := bake.AfterPromote
+					if action == "TerminateInstances" {
+						at = bake.BeforeCapture // later the instance is gone
+					}
+					var before int
+					img.Steps = []bake.Step{{Name: "late", At: at, Do: func(context.Context) error {
+						before = server.CallCount(action)
+						server.Fail(fault)
+						return errors.New("too late")
+					}}}
+					_, err := bake.Bake(t.Context(), nil, img)
+					wantError(t, "Bake", err, "late: too late")
+					if server.CallCount(action) == before {
+						t.Errorf("calls of %s while the build is undone = 0, want 1 or more", action)
+					}
+					wantNoLeftovers(t, server)
+				})
 			})
 		}
 	}

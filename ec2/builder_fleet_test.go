@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
@@ -19,7 +20,7 @@ func fleet(cloud *ec2.Cloud, n int) []*bake.Image {
 	for i := range n {
 		images = append(images, &bake.Image{
 			Name:         fmt.Sprintf("node%03d", i),
-			Builder:      ec2.Builder{Cloud: cloud, Source: ubuntu(), SSH: ec2.SSH{ConnectTimeout: time.Hour}},
+			Builder:      ec2.Builder{Cloud: cloud, Source: ubuntu()},
 			Provisioners: []bake.Provisioner{provision.File{Content: fmt.Sprintln(i), Dest: "/etc/node", Sudo: true}},
 		})
 	}
@@ -36,35 +37,39 @@ func openFiles() int {
 	return len(entries)
 }
 
+// TestFleet bakes many images at once, 500 in the long form, with BAKESTONE_LONG=1.
 func TestFleet(t *testing.T) {
-	if testing.Short() {
-		t.Skip("bakes 500 images")
-	}
-	goroutines, files := runtime.NumGoroutine(), openFiles()
-	server := ec2test.New(nil)
-	results, err := bake.Bake(t.Context(), &bake.Options{Parallel: 500}, fleet(newCloud(server), 500)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, r := range results {
-		wantFile(t, server, r.Artifact.ID(), "/etc/node", fmt.Sprintln(i))
-	}
-	images := 0
-	for _, left := range server.Resources(nil) {
-		switch left.Type {
-		case "image":
-			images++
-		case "snapshot":
-		default:
-			t.Errorf("resource %s is left, want only images and snapshots", left)
+	synctest.Test(t, func(t *testing.T) {
+		size := 100
+		if os.Getenv("BAKESTONE_LONG") != "" {
+			size = 500
 		}
-	}
-	if images != 500 {
-		t.Errorf("images = %d, want 500", images)
-	}
-	server.Close()
-	wantNoMore(t, "goroutines", runtime.NumGoroutine, goroutines)
-	wantNoMore(t, "open files", openFiles, files)
+		goroutines, files := runtime.NumGoroutine(), openFiles()
+		server := ec2test.New(nil)
+		results, err := bake.Bake(t.Context(), &bake.Options{Parallel: size}, fleet(newCloud(server), size)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, r := range results {
+			wantFile(t, server, r.Artifact.ID(), "/etc/node", fmt.Sprintln(i))
+		}
+		images := 0
+		for _, left := range server.Resources(nil) {
+			switch left.Type {
+			case "image":
+				images++
+			case "snapshot":
+			default:
+				t.Errorf("resource %s is left, want only images and snapshots", left)
+			}
+		}
+		if images != size {
+			t.Errorf("images = %d, want %d", images, size)
+		}
+		server.Close()
+		wantNoMore(t, "goroutines", runtime.NumGoroutine, goroutines)
+		wantNoMore(t, "open files", openFiles, files)
+	})
 }
 
 // wantNoMore waits until count returns no more than before.

@@ -102,8 +102,10 @@ func startLoadServer(b *testing.B, endless string) (*ec2.Cloud, func() time.Dura
 	}
 	lines := bufio.NewScanner(stdout)
 	for lines.Scan() {
-		if words := strings.Fields(lines.Text()); len(words) == 3 && words[0] == "serving" {
-			return loadCloud(words[1], words[2]), stop
+		var url string
+		var port int
+		if n, _ := fmt.Sscanf(lines.Text(), "serving %s %d", &url, &port); n == 2 {
+			return loadCloud(url, port), stop
 		}
 	}
 	stop()
@@ -113,21 +115,14 @@ func startLoadServer(b *testing.B, endless string) (*ec2.Cloud, func() time.Dura
 
 // loadCloud returns a Cloud for a server in another process, whose instances listen
 // on a port other than 22.
-func loadCloud(url, port string) *ec2.Cloud {
+func loadCloud(url string, port int) *ec2.Cloud {
 	loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: loopback.AsSlice()}}
 	return ec2.NewCloud(aws.Config{
 		Region:       testRegion,
 		BaseEndpoint: aws.String(url),
 		Credentials:  credentials.NewStaticCredentialsProvider("AKIATEST123456789012", "secret", ""),
 	}, &ec2.CloudOptions{
-		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			host, _, err := net.SplitHostPort(addr)
-			if err != nil {
-				return nil, err
-			}
-			return dialer.DialContext(ctx, network, net.JoinHostPort(host, port))
-		},
+		Dial:          ec2test.DialPort(port),
 		SourceAddress: func(context.Context) (netip.Addr, error) { return loopback, nil },
 		PollInterval:  250 * time.Millisecond,
 		SettleTime:    250 * time.Millisecond,
@@ -140,7 +135,7 @@ func loadCloud(url, port string) *ec2.Cloud {
 // process, so that memory and CPU are those of Bakestone alone; in "both" it is in
 // this one. Peak RSS is that of the process so far: run one case at a time.
 func BenchmarkLoad(b *testing.B) {
-	for _, images := range []int{1000, 5000} {
+	for _, images := range []int{1, 10, 100, 1000, 5000} {
 		b.Run(fmt.Sprintf("client/%d", images), func(b *testing.B) {
 			for b.Loop() {
 				cloud, stop := startLoadServer(b, "none")

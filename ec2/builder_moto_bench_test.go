@@ -1,16 +1,21 @@
 package ec2_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -18,35 +23,35 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"golang.org/x/crypto/ssh"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/sshmachine"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/internal/testenv"
+	"github.com/bakestone-go/bakestone/internal/testenv/usage"
 	"github.com/bakestone-go/bakestone/provision"
 )
 
-// Durations of states behind slowMoto. With them, a bake takes at least
-// 35 seconds.
-const (
-	slowRunning    = 5 * time.Second
-	slowStopped    = 5 * time.Second
-	slowTerminated = 5 * time.Second
-	slowImage      = 20 * time.Second
-)
-
-// A slowMoto is a proxy in front of moto that makes states take time and starts
-// an sshd for each instance.
-type slowMoto struct {
+// A motoProxy stands before moto for the benchmarks. All instances have the address of
+// one sshd, which is that of this very host, and states may take time.
+type motoProxy struct {
 	t    testing.TB
 	moto string
+	slow bool // states take as long as those of a fast EC2: a bake at least 35 seconds
 
 	mu    sync.Mutex
-	calls map[string]int
+	calls int
 	until map[string]time.Time // end of the previous state, by id of the instance or image
-	sshd  map[string]string    // address of the sshd, by address of the instance
 }
 
-func (m *slowMoto) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// The durations of states on a slow motoProxy.
+const (
+	slowInstance = 5 * time.Second
+	slowImage    = 20 * time.Second
+)
+
+func (m *motoProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return // the client has gone
@@ -58,14 +63,10 @@ func (m *slowMoto) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	action := form.Get("Action")
 	m.mu.Lock()
-	m.calls[action]++
+	m.calls++
 	m.mu.Unlock()
 	if action == "CreateImage" { // moto refuses tags for snapshots
 		dropAll(form, "TagSpecification.2.")
-	}
-	var sshd string
-	if action == "RunInstances" {
-		sshd = startGuest(m.t, form.Get("UserData"))
 	}
 	request := r.Clone(r.Context())
 	request.URL, request.RequestURI, request.Host = nil, "", ""
@@ -87,177 +88,238 @@ func (m *slowMoto) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if response.StatusCode == http.StatusOK {
-		answer = m.slow(action, form, answer, sshd)
+		answer = instanceAddress.ReplaceAll(answer, []byte("<$1>127.0.0.1<"))
+		answer = m.take(action, form, answer)
 	}
 	w.Header().Set("Content-Type", response.Header.Get("Content-Type"))
 	w.WriteHeader(response.StatusCode)
 	_, _ = w.Write(answer) // the client may have gone
 }
 
-// slow changes a response so that states take time.
-func (m *slowMoto) slow(action string, form url.Values, answer []byte, sshd string) []byte {
+var (
+	instanceAddress = regexp.MustCompile(`<(privateIpAddress|ipAddress|publicIp)>[0-9.]+<`)
+	instanceID      = regexp.MustCompile(`<instanceId>(i-\w+)`)
+	imageID         = regexp.MustCompile(`<imageId>(ami-\w+)`)
+	instanceState   = regexp.MustCompile(`(?s)<instanceId>(i-\w+)</instanceId>.*?<instanceState>\s*<code>\d+</code>\s*<name>([a-z-]+)</name>`)
+	imageState      = regexp.MustCompile(`(?s)<imageId>(ami-\w+)</imageId>.*?<imageState>([a-z]+)</imageState>`)
+)
+
+// take changes an answer so that states take time.
+func (m *motoProxy) take(action string, form url.Values, answer []byte) []byte {
+	if !m.slow {
+		return answer
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	first := func(pattern string) string {
-		if found := regexp.MustCompile(pattern).FindSubmatch(answer); found != nil {
-			return string(found[1])
-		}
-		return ""
-	}
 	switch action {
 	case "RunInstances":
-		m.until[first(`<instanceId>(i-\w+)`)] = time.Now().Add(slowRunning)
-		for _, at := range regexp.MustCompile(`<(?:privateIpAddress|ipAddress|publicIp)>([0-9.]+)<`).FindAllSubmatch(answer, -1) {
-			m.sshd[string(at[1])] = sshd
-		}
-	case "StopInstances":
-		m.until[form.Get("InstanceId.1")] = time.Now().Add(slowStopped)
-	case "TerminateInstances":
-		m.until[form.Get("InstanceId.1")] = time.Now().Add(slowTerminated)
+		m.until[first(instanceID, answer)] = time.Now().Add(slowInstance)
+	case "StopInstances", "TerminateInstances":
+		m.until[form.Get("InstanceId.1")] = time.Now().Add(slowInstance)
 	case "CreateImage":
-		m.until[first(`<imageId>(ami-\w+)`)] = time.Now().Add(slowImage)
+		m.until[first(imageID, answer)] = time.Now().Add(slowImage)
 	case "DescribeInstances":
-		for _, at := range regexp.MustCompile(`<(?:privateIpAddress|ipAddress|publicIp)>([0-9.]+)<`).FindAllSubmatch(answer, -1) {
-			m.addressOf(answer, string(at[1]))
-		}
-		return m.before(answer, `<instanceId>(i-\w+)</instanceId>.*?<instanceState>\s*<code>\d+</code>\s*<name>([a-z-]+)</name>`, map[string]string{
-			"running": "pending", "stopped": "stopping", "terminated": "shutting-down",
-		})
+		return m.before(answer, instanceState, map[string]string{"running": "pending", "stopped": "stopping", "terminated": "shutting-down"})
 	case "DescribeImages":
-		return m.before(answer, `<imageId>(ami-\w+)</imageId>.*?<imageState>([a-z]+)</imageState>`, map[string]string{"available": "pending"})
+		return m.before(answer, imageState, map[string]string{"available": "pending"})
 	}
 	return answer
 }
 
-// addressOf records the sshd of an address that moto has assigned since the
-// launch, which is that of the instance's other addresses.
-func (m *slowMoto) addressOf(answer []byte, addr string) {
-	if m.sshd[addr] != "" {
-		return
+func first(pattern *regexp.Regexp, answer []byte) string {
+	if found := pattern.FindSubmatch(answer); found != nil {
+		return string(found[1])
 	}
-	for _, item := range strings.Split(string(answer), "<instanceId>")[1:] {
-		if !strings.Contains(item, ">"+addr+"<") {
-			continue
-		}
-		for known, sshd := range m.sshd {
-			if strings.Contains(item, ">"+known+"<") {
-				m.sshd[addr] = sshd
-				return
-			}
-		}
-	}
+	return ""
 }
 
 // before replaces each state that is not due with the one before it.
-func (m *slowMoto) before(answer []byte, pattern string, earlier map[string]string) []byte {
-	text := string(answer)
-	var out strings.Builder
+func (m *motoProxy) before(answer []byte, state *regexp.Regexp, earlier map[string]string) []byte {
+	var out bytes.Buffer
 	at := 0
-	for _, found := range regexp.MustCompile(`(?s)`+pattern).FindAllStringSubmatchIndex(text, -1) {
-		id, state := text[found[2]:found[3]], text[found[4]:found[5]]
-		if was, ok := earlier[state]; ok && time.Now().Before(m.until[id]) {
-			out.WriteString(text[at:found[4]])
+	for _, found := range state.FindAllSubmatchIndex(answer, -1) {
+		was, ok := earlier[string(answer[found[4]:found[5]])]
+		if ok && time.Now().Before(m.until[string(answer[found[2]:found[3]])]) {
+			out.Write(answer[at:found[4]])
 			out.WriteString(was)
 			at = found[5]
 		}
 	}
-	out.WriteString(text[at:])
-	return []byte(out.String())
+	out.Write(answer[at:])
+	return out.Bytes()
 }
 
-func (m *slowMoto) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return nil, err
-	}
-	m.mu.Lock()
-	sshd := m.sshd[host]
-	m.mu.Unlock()
-	if sshd == "" {
-		return nil, fmt.Errorf("no instance has the address %s", host)
-	}
-	return new(net.Dialer).DialContext(ctx, network, sshd)
+// benchBake is an environment variable with what a process of BenchmarkBakeBesidePacker bakes.
+const benchBake = "BAKESTONE_TEST_BENCH_BAKE"
+
+// A packerBench is what both programs are given.
+type packerBench struct {
+	URL     string
+	Port    int
+	User    string
+	Key     string // its file
+	HostKey string
+	Images  int
 }
 
-// BenchmarkSlowEC2 bakes one image, and fifty at once, on a slowMoto. It is not
-// for CI, as an image takes half a minute. Call limits are off, since moto has
-// none; AWS's limit makes fifty launches at once take 23 seconds longer.
-func BenchmarkSlowEC2(b *testing.B) {
-	for _, size := range []int{1, 50} {
-		b.Run(fmt.Sprint(size), func(b *testing.B) {
-			testenv.Need(b, "sshd")
-			m := &slowMoto{t: b, moto: testenv.Moto(b), calls: map[string]int{}, until: map[string]time.Time{}, sshd: map[string]string{}}
-			proxy := httptest.NewServer(m)
-			defer proxy.Close()
-			cloud := ec2.NewCloud(aws.Config{
-				Region: "us-east-1", BaseEndpoint: aws.String(proxy.URL),
-				Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
-			}, &ec2.CloudOptions{
-				Dial: m.dial, NoCallLimits: true,
-				SourceAddress: func(context.Context) (netip.Addr, error) { return netip.MustParseAddr("192.0.2.1"), nil },
-			})
-			// The first call of DescribeImages makes moto load its images.
-			if _, err := ec2.NewCloud(aws.Config{
-				Region: "us-east-1", BaseEndpoint: aws.String(m.moto), Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
-			}, nil).Client("").DescribeImages(b.Context(), nil); err != nil {
-				b.Fatal(err)
-			}
-			dir := b.TempDir()
-			images := make([]*bake.Image, 0, size)
-			for i := range size {
-				dest := fmt.Sprintf("%s/page%d", dir, i)
-				images = append(images, &bake.Image{
-					Name: fmt.Sprintf("slow%d", i),
-					Builder: ec2.Builder{
-						Cloud: cloud, InstanceTypes: []string{"t3.small"}, SSH: ec2.SSH{User: "root"}, GuestCleanup: ec2.GuestCleanup{Off: true}, // the guest is this very host
-						Source: ec2.Newest{Owners: []string{ec2.Canonical}, Name: "ubuntu/images/hvm-ssd/*amd64*"},
-					},
-					Provisioners: []bake.Provisioner{
-						provision.File{Content: "a page\n", Dest: dest},
-						provision.Shell("grep -q page " + dest),
-					},
-					Tags: map[string]string{"team": "web"},
-				})
-			}
-			most := watchHeap()
-			spent := map[string]time.Duration{} // longest time of each kind of step
-			observe := func(e bake.Event) {
-				if e.Kind == bake.StepFinished || e.Kind == bake.UndoFinished {
-					step, _, _ := strings.Cut(e.Step, ": ")
-					spent[step] = max(spent[step], e.Elapsed.Round(10*time.Millisecond))
+// BenchmarkBakeBesidePacker bakes AMIs with one script and one file, with Bakestone and
+// with Packer in turn, each in processes of its own, on one moto and one sshd: one image
+// and fifty at once, and the same where states take as long as on EC2. Figures are medians
+// of the runs. Call limits are off, since moto has none.
+func BenchmarkBakeBesidePacker(b *testing.B) {
+	if text := os.Getenv(benchBake); text != "" {
+		var p packerBench
+		if err := json.Unmarshal([]byte(text), &p); err != nil {
+			b.Fatal(err)
+		}
+		p.bake(b)
+		return
+	}
+	packer := testenv.Need(b, "packer")
+	for _, slow := range []bool{false, true} {
+		for _, images := range []int{1, 50} {
+			name := map[bool]string{false: "instant", true: "slow"}[slow]
+			b.Run(fmt.Sprintf("%s/images=%d", name, images), func(b *testing.B) {
+				server := testenv.SSHD(b, nil)
+				m := &motoProxy{t: b, moto: testenv.Moto(b), slow: slow, until: map[string]time.Time{}}
+				proxy := httptest.NewServer(m)
+				defer proxy.Close()
+				_, port, _ := strings.Cut(server.Addr, ":")
+				p := packerBench{
+					URL: proxy.URL, User: server.User, Key: filepath.Join(server.Dir, "client_key"), Images: images,
+					HostKey: string(ssh.MarshalAuthorizedKey(server.HostKey)),
 				}
-			}
-			for b.Loop() {
-				if _, err := bake.Bake(b.Context(), &bake.Options{Observe: observe}, images...); err != nil {
+				var err error
+				if p.Port, err = strconv.Atoi(port); err != nil {
 					b.Fatal(err)
 				}
-			}
-			b.Logf("the longest of each step: %v", spent)
-			calls := 0
-			for _, n := range m.calls {
-				calls += n
-			}
-			b.Logf("calls of %d runs: %v", b.N, m.calls)
-			b.ReportMetric(b.Elapsed().Seconds()/float64(b.N), "s/run")
-			b.ReportMetric(float64(calls)/float64(b.N), "calls/run")
-			b.ReportMetric(float64(most())/(1<<20), "MiB-heap")
-			b.ReportMetric(residentMiB(), "MiB-resident")
-		})
+				// The first call of DescribeImages makes moto load its images.
+				if _, err := p.cloud().Client("").DescribeImages(b.Context(), nil); err != nil {
+					b.Fatal(err)
+				}
+				p.compare(b, m, packer)
+			})
+		}
 	}
 }
 
-// residentMiB returns the peak resident memory of the process on Linux, and zero
-// elsewhere.
-func residentMiB() float64 {
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return 0
+// compare runs both programs in turn.
+func (p packerBench) compare(b *testing.B, m *motoProxy, packer string) {
+	b.Helper()
+	type figures struct{ seconds, processor, memory, calls []float64 }
+	all := map[string]*figures{"bakestone": {}, "packer": {}}
+	measure := func(name string, cmd *exec.Cmd) {
+		before := m.calls
+		used, err := usage.Of(cmd, "")
+		if err != nil {
+			b.Fatal(err)
+		}
+		f := all[name]
+		f.seconds = append(f.seconds, used.Clock.Seconds())
+		f.processor = append(f.processor, used.Processor.Seconds())
+		f.memory = append(f.memory, float64(used.Memory)/(1<<20))
+		f.calls = append(f.calls, float64(m.calls-before)/float64(p.Images))
 	}
-	var kiB float64
-	if found := regexp.MustCompile(`VmHWM:\s*(\d+)`).FindSubmatch(status); found != nil {
-		if _, err := fmt.Sscan(string(found[1]), &kiB); err != nil {
-			return 0
+	own, err := json.Marshal(p)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		cmd := exec.CommandContext(b.Context(), os.Args[0], "-test.run=^$", "-test.bench=BakeBesidePacker$", "-test.benchtime=1x")
+		cmd.Env = append(os.Environ(), benchBake+"="+string(own))
+		measure("bakestone", cmd)
+		dir := b.TempDir()
+		cmd = exec.CommandContext(b.Context(), packer, "build", "-color=false", p.template(b, dir))
+		cmd.Env = append(os.Environ(), "CHECKPOINT_DISABLE=1", "AWS_EC2_METADATA_DISABLED=true", "PACKER_CONFIG_DIR="+dir)
+		measure("packer", cmd)
+	}
+	median := func(all []float64) float64 {
+		slices.Sort(all)
+		return all[len(all)/2]
+	}
+	b.ReportMetric(0, "ns/op")
+	for name, f := range all {
+		b.ReportMetric(median(f.seconds), name+"-s")
+		b.ReportMetric(median(f.processor), name+"-cpu-s")
+		b.ReportMetric(median(f.memory), name+"-MiB")
+		b.ReportMetric(median(f.calls), name+"-calls/image")
+	}
+	b.ReportMetric(median(all["packer"].seconds)/median(all["bakestone"].seconds), "packer/own")
+}
+
+func (p packerBench) cloud() *ec2.Cloud {
+	return ec2.NewCloud(aws.Config{
+		Region: "us-east-1", BaseEndpoint: aws.String(p.URL), Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
+	}, &ec2.CloudOptions{
+		NoCallLimits:  true,
+		SourceAddress: func(context.Context) (netip.Addr, error) { return netip.MustParseAddr("192.0.2.1"), nil },
+	})
+}
+
+const benchSource = "ubuntu/images/hvm-ssd/*amd64*"
+
+// bake bakes the images in this process.
+func (p packerBench) bake(b *testing.B) {
+	b.Helper()
+	host, _, _, _, err := ssh.ParseAuthorizedKey([]byte(p.HostKey))
+	if err != nil {
+		b.Fatal(err)
+	}
+	key, err := os.ReadFile(p.Key)
+	if err != nil {
+		b.Fatal(err)
+	}
+	cloud, dir := p.cloud(), b.TempDir()
+	images := make([]*bake.Image, 0, p.Images)
+	for i := range p.Images {
+		dest := filepath.Join(dir, fmt.Sprint("page", i))
+		images = append(images, &bake.Image{
+			Name: fmt.Sprintf("bench%d", i),
+			Builder: ec2.Builder{
+				Cloud: cloud, Source: ec2.Newest{Owners: []string{ec2.Canonical}, Name: benchSource},
+				SSH: ec2.SSH{
+					User: p.User, Port: p.Port, Auth: []sshmachine.Auth{sshmachine.PrivateKey(key, bake.Secret{})}, HostKey: sshmachine.FixedHostKey(host),
+				},
+				GuestCleanup: ec2.GuestCleanup{Off: true}, // the guest is this very host
+			},
+			Provisioners: []bake.Provisioner{provision.File{Content: "a page\n", Dest: dest}, provision.Shell("grep -q page " + dest)},
+			Tags:         map[string]string{"team": "web"},
+		})
+	}
+	if _, err := bake.Bake(b.Context(), &bake.Options{Parallel: p.Images}, images...); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// template writes a template for the same images.
+func (p packerBench) template(b *testing.B, dir string) string {
+	b.Helper()
+	page := filepath.Join(dir, "page")
+	var builders []any
+	for i := range p.Images {
+		builders = append(builders, map[string]any{
+			"type": "amazon-ebs", "name": fmt.Sprint("bench", i), "ami_name": fmt.Sprintf("%s %d", filepath.Base(dir), i), "custom_endpoint_ec2": p.URL,
+			"skip_region_validation": true, "skip_metadata_api_check": true, "skip_credential_validation": true,
+			"access_key": "test", "secret_key": "test", "region": "us-east-1", "instance_type": "t3.small", "tags": map[string]string{"team": "web"},
+			"source_ami_filter":    map[string]any{"filters": map[string]string{"name": benchSource}, "owners": []string{ec2.Canonical}, "most_recent": true},
+			"ssh_private_key_file": p.Key, "ssh_username": p.User, "ssh_port": p.Port, "ssh_interface": "public_ip",
+		})
+	}
+	template, err := json.Marshal(map[string]any{
+		"builders": builders,
+		"provisioners": []any{
+			map[string]any{"type": "file", "source": page, "destination": filepath.Join(dir, "{{build_name}}")},
+			map[string]any{"type": "shell", "inline": []string{"grep -q page " + filepath.Join(dir, "$PACKER_BUILD_NAME")}},
+		},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	path := filepath.Join(dir, "template.json")
+	for name, data := range map[string][]byte{page: []byte("a page\n"), path: template} {
+		if err := os.WriteFile(name, data, 0o600); err != nil {
+			b.Fatal(err)
 		}
 	}
-	return kiB / 1024
+	return path
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -76,52 +77,54 @@ func shop(cloud, prod *ec2.Cloud, manifest string) *bake.Image {
 
 // TestRealisticDefinition bakes shop, and fails to replace the protected AMI.
 func TestRealisticDefinition(t *testing.T) {
-	server := roleServer(t, nil)
-	cloud := newCloud(server)
-	prod := cloud.Assume(ec2.Role{ARN: prodRole})
-	manifest := filepath.Join(t.TempDir(), "manifest.json")
-	if err := server.ShareKey(server.AddKey(testRegion, "alias/images"), prodAccount); err != nil {
-		t.Fatal(err)
-	}
-	newTemplates(t, server, shopPlaces()...)
-	results, err := bake.Bake(t.Context(), fastOptions(), shop(cloud, prod, manifest))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ami := amiOf(t, results[0])
-	again, err := bake.Bake(t.Context(), fastOptions(), shop(cloud, prod, manifest))
-	wantError(t, "Bake", err, "Builder.ReplaceAMI: "+ami.ImageID+" has deregistration protection")
-	if got := again[0].Artifact; got != nil {
-		t.Errorf("artifact of the second bake = %v, want nil", got)
-	}
-	if got, want := placesOf(ami), shopPlaces(); !slices.Equal(got, want) || ami.Name != "shop" {
-		t.Fatalf("AMI %q is in %v, want %q in %v", ami.Name, got, "shop", want)
-	}
-	for place, id := range ami.IDs() {
-		cfg := owner(server, place)
-		out, err := ssm.NewFromConfig(cfg).GetParameter(t.Context(), &ssm.GetParameterInput{Name: aws.String("/images/shop")})
-		if err != nil || *out.Parameter.Value != id {
-			t.Errorf("%s: GetParameter() = %+v, %v, want %s", place, out, err, id)
+	synctest.Test(t, func(t *testing.T) {
+		server := roleServer(t, nil)
+		cloud := newCloud(server)
+		prod := cloud.Assume(ec2.Role{ARN: prodRole})
+		manifest := filepath.Join(t.TempDir(), "manifest.json")
+		if err := server.ShareKey(server.AddKey(testRegion, "alias/images"), prodAccount); err != nil {
+			t.Fatal(err)
 		}
-		newest := versions(t, awsec2.NewFromConfig(cfg))[0]
-		if *newest.LaunchTemplateData.ImageId != id || !*newest.DefaultVersion {
-			t.Errorf("%s: newest launch template version = %+v, want the default, which launches %s", place, newest, id)
+		newTemplates(t, server, shopPlaces()...)
+		results, err := bake.Bake(t.Context(), nil, shop(cloud, prod, manifest))
+		if err != nil {
+			t.Fatal(err)
 		}
-		wantFile(t, server, id, "/srv/shop/index.html", "a page\n")
-	}
-	image := describe(t, cloud, "", ami.ImageID)
-	if len(image.BlockDeviceMappings) != 1 || !*image.BlockDeviceMappings[0].Ebs.Encrypted || *image.BlockDeviceMappings[0].Ebs.VolumeSize != 16 ||
-		*image.Description != "the shop, with its page" || image.ImdsSupport != "v2.0" {
-		t.Errorf("AMI = %+v, want one encrypted device of 16 GiB, the description, and IMDSv2", image)
-	}
-	data, err := os.ReadFile(manifest)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var file packerManifest
-	if err := json.Unmarshal(data, &file); err != nil || len(file.Builds) != 1 {
-		t.Errorf("manifest = %s (error %v), want one build", data, err)
-	}
-	destroy(t, ami)
-	wantOnlyTemplates(t, server)
+		ami := amiOf(t, results[0])
+		again, err := bake.Bake(t.Context(), nil, shop(cloud, prod, manifest))
+		wantError(t, "Bake", err, "Builder.ReplaceAMI: "+ami.ImageID+" has deregistration protection")
+		if got := again[0].Artifact; got != nil {
+			t.Errorf("artifact of the second bake = %v, want nil", got)
+		}
+		if got, want := placesOf(ami), shopPlaces(); !slices.Equal(got, want) || ami.Name != "shop" {
+			t.Fatalf("AMI %q is in %v, want %q in %v", ami.Name, got, "shop", want)
+		}
+		for place, id := range ami.IDs() {
+			cfg := owner(server, place)
+			out, err := ssm.NewFromConfig(cfg).GetParameter(t.Context(), &ssm.GetParameterInput{Name: aws.String("/images/shop")})
+			if err != nil || *out.Parameter.Value != id {
+				t.Errorf("%s: GetParameter() = %+v, %v, want %s", place, out, err, id)
+			}
+			newest := versions(t, awsec2.NewFromConfig(cfg))[0]
+			if *newest.LaunchTemplateData.ImageId != id || !*newest.DefaultVersion {
+				t.Errorf("%s: newest launch template version = %+v, want the default, which launches %s", place, newest, id)
+			}
+			wantFile(t, server, id, "/srv/shop/index.html", "a page\n")
+		}
+		image := describe(t, cloud, "", ami.ImageID)
+		if len(image.BlockDeviceMappings) != 1 || !*image.BlockDeviceMappings[0].Ebs.Encrypted || *image.BlockDeviceMappings[0].Ebs.VolumeSize != 16 ||
+			*image.Description != "the shop, with its page" || image.ImdsSupport != "v2.0" {
+			t.Errorf("AMI = %+v, want one encrypted device of 16 GiB, the description, and IMDSv2", image)
+		}
+		data, err := os.ReadFile(manifest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var file packerManifest
+		if err := json.Unmarshal(data, &file); err != nil || len(file.Builds) != 1 {
+			t.Errorf("manifest = %s (error %v), want one build", data, err)
+		}
+		destroy(t, ami)
+		wantOnlyTemplates(t, server)
+	})
 }

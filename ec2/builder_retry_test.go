@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"testing"
+	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -57,30 +58,32 @@ func TestRetryAfterLostResponse(t *testing.T) {
 // bakedOnce bakes the definition that creates most, and counts the resources.
 func bakedOnce(t *testing.T, fault *ec2test.Fault) (exists map[string]int, calls []ec2test.Call) {
 	t.Helper()
-	server, cloud := definitionServer(t)
-	before := len(server.Calls())
-	if fault != nil {
-		server.Fail(*fault)
-	}
-	all := definitions()
-	results, err := bake.Bake(t.Context(), briskOptions(), all[len(all)-1].image(cloud))
-	if err != nil {
-		t.Fatal(err)
-	}
-	calls = server.Calls()[before:]
-	server.Mend()
-	exists = map[string]int{}
-	for _, r := range server.Resources(nil) {
-		exists[fmt.Sprintf("%s in %s/%s", r.Type, r.Account, r.Region)]++
-	}
-	for _, c := range server.Changes() {
-		if c.State == "running" {
-			exists["instance that ran"]++
+	synctest.Test(t, func(t *testing.T) {
+		server, cloud := definitionServer(t)
+		before := len(server.Calls())
+		if fault != nil {
+			server.Fail(*fault)
 		}
-	}
-	for _, place := range definitionPlaces() {
-		exists["template versions in "+place] = len(versions(t, awsec2.NewFromConfig(owner(server, place))))
-	}
-	exists["places of the AMI"] = len(results[0].Artifact.IDs())
+		all := definitions()
+		results, err := bake.Bake(t.Context(), nil, all[len(all)-1].image(cloud))
+		if err != nil {
+			t.Fatal(err)
+		}
+		calls = server.Calls()[before:]
+		server.Mend()
+		exists = map[string]int{}
+		for _, r := range server.Resources(nil) {
+			exists[fmt.Sprintf("%s in %s/%s", r.Type, r.Account, r.Region)]++
+		}
+		for _, c := range server.Changes() {
+			if c.State == "running" {
+				exists["instance that ran"]++
+			}
+		}
+		for _, place := range definitionPlaces() {
+			exists["template versions in "+place] = len(versions(t, awsec2.NewFromConfig(owner(server, place))))
+		}
+		exists["places of the AMI"] = len(results[0].Artifact.IDs())
+	})
 	return exists, calls
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -134,46 +135,48 @@ func wantAllTested(t *testing.T, method string, tested []string) {
 }
 
 func TestPublishersKeepCapabilities(t *testing.T) {
-	server := roleServer(t, nil)
-	newTemplates(t, server, definitionPlaces()...)
-	putParameter(t, server, "us-east-1", "/images/old")
-	dir := t.TempDir()
-	ami, err := published(t, server)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, pair := range [][2]bake.Publisher{
-		{ec2.SSMParameter{Name: "/images/web"}, struct{ ec2.SSMParameter }{ec2.SSMParameter{Name: "/images/web"}}},
-		{ec2.SSMParameter{Name: "/images/old", NoOverwrite: true}, struct{ ec2.SSMParameter }{ec2.SSMParameter{Name: "/images/old", NoOverwrite: true}}},
-		{ec2.SSMParameter{Name: "x", Regions: []string{"sa-east-1"}}, struct{ ec2.SSMParameter }{ec2.SSMParameter{Name: "x", Regions: []string{"sa-east-1"}}}},
-		{ec2.LaunchTemplate{Name: "web", MakeDefault: true}, struct{ ec2.LaunchTemplate }{ec2.LaunchTemplate{Name: "web", MakeDefault: true}}},
-		{ec2.LaunchTemplate{Name: "none"}, struct{ ec2.LaunchTemplate }{ec2.LaunchTemplate{Name: "none"}}},
-		{ec2.LaunchTemplate{Name: "web", Regions: []string{"sa-east-1"}}, struct{ ec2.LaunchTemplate }{ec2.LaunchTemplate{Name: "web", Regions: []string{"sa-east-1"}}}},
-		{ec2.LaunchTemplate{ID: "lt-00000000000000000"}, struct{ ec2.LaunchTemplate }{ec2.LaunchTemplate{ID: "lt-00000000000000000"}}},
-		{ec2.PackerManifest{Path: filepath.Join(dir, "m.json")}, struct{ ec2.PackerManifest }{ec2.PackerManifest{Path: filepath.Join(dir, "m.json")}}},
-		{ec2.JSONFile{Path: filepath.Join(dir, "a.json")}, struct{ ec2.JSONFile }{ec2.JSONFile{Path: filepath.Join(dir, "a.json")}}},
-		{ec2.JSONFile{Path: dir}, struct{ ec2.JSONFile }{ec2.JSONFile{Path: dir}}},
-	} {
-		name := reflect.TypeOf(pair[0]).Name()
-		names = append(names, name)
-		all := map[string]map[string]string{}
-		publishers := forms.Of(pair[0], pair[1], func(p bake.Publisher) bake.Publisher { return wrappedPublisher{p} })
-		for form, p := range publishers {
-			cloud := newCloud(server)
-			img := multiRegion(cloud)
-			img.Publishers = []bake.Publisher{p}
-			all[form] = observed(t, cloud, img, simple(cloud))
-			prod := cloudsOf(cloud, img)[prodAccount]
-			all[form]["policy of the other account"] = ec2.Policy(prod, img).String()
+	synctest.Test(t, func(t *testing.T) {
+		server := roleServer(t, nil)
+		newTemplates(t, server, definitionPlaces()...)
+		putParameter(t, server, "us-east-1", "/images/old")
+		dir := t.TempDir()
+		ami, err := published(t, server)
+		if err != nil {
+			t.Fatal(err)
 		}
-		for form, p := range publishers {
-			all[form]["published"] = fmt.Sprint(p.Publish(t.Context(), ami) == nil)
-			all[form]["published a wrapped artifact"] = fmt.Sprint(p.Publish(t.Context(), wrappedArtifact{ami}) == nil)
+		var names []string
+		for _, pair := range [][2]bake.Publisher{
+			{ec2.SSMParameter{Name: "/images/web"}, struct{ ec2.SSMParameter }{ec2.SSMParameter{Name: "/images/web"}}},
+			{ec2.SSMParameter{Name: "/images/old", NoOverwrite: true}, struct{ ec2.SSMParameter }{ec2.SSMParameter{Name: "/images/old", NoOverwrite: true}}},
+			{ec2.SSMParameter{Name: "x", Regions: []string{"sa-east-1"}}, struct{ ec2.SSMParameter }{ec2.SSMParameter{Name: "x", Regions: []string{"sa-east-1"}}}},
+			{ec2.LaunchTemplate{Name: "web", MakeDefault: true}, struct{ ec2.LaunchTemplate }{ec2.LaunchTemplate{Name: "web", MakeDefault: true}}},
+			{ec2.LaunchTemplate{Name: "none"}, struct{ ec2.LaunchTemplate }{ec2.LaunchTemplate{Name: "none"}}},
+			{ec2.LaunchTemplate{Name: "web", Regions: []string{"sa-east-1"}}, struct{ ec2.LaunchTemplate }{ec2.LaunchTemplate{Name: "web", Regions: []string{"sa-east-1"}}}},
+			{ec2.LaunchTemplate{ID: "lt-00000000000000000"}, struct{ ec2.LaunchTemplate }{ec2.LaunchTemplate{ID: "lt-00000000000000000"}}},
+			{ec2.PackerManifest{Path: filepath.Join(dir, "m.json")}, struct{ ec2.PackerManifest }{ec2.PackerManifest{Path: filepath.Join(dir, "m.json")}}},
+			{ec2.JSONFile{Path: filepath.Join(dir, "a.json")}, struct{ ec2.JSONFile }{ec2.JSONFile{Path: filepath.Join(dir, "a.json")}}},
+			{ec2.JSONFile{Path: dir}, struct{ ec2.JSONFile }{ec2.JSONFile{Path: dir}}},
+		} {
+			name := reflect.TypeOf(pair[0]).Name()
+			names = append(names, name)
+			all := map[string]map[string]string{}
+			publishers := forms.Of(pair[0], pair[1], func(p bake.Publisher) bake.Publisher { return wrappedPublisher{p} })
+			for form, p := range publishers {
+				cloud := newCloud(server)
+				img := multiRegion(cloud)
+				img.Publishers = []bake.Publisher{p}
+				all[form] = observed(t, cloud, img, simple(cloud))
+				prod := cloudsOf(cloud, img)[prodAccount]
+				all[form]["policy of the other account"] = ec2.Policy(prod, img).String()
+			}
+			for form, p := range publishers {
+				all[form]["published"] = fmt.Sprint(p.Publish(t.Context(), ami) == nil)
+				all[form]["published a wrapped artifact"] = fmt.Sprint(p.Publish(t.Context(), wrappedArtifact{ami}) == nil)
+			}
+			wantSameForms(t, name, all)
 		}
-		wantSameForms(t, name, all)
-	}
-	wantAllTested(t, "Publish", slices.Compact(names))
+		wantAllTested(t, "Publish", slices.Compact(names))
+	})
 }
 
 func TestArtifactsKeepCapabilities(t *testing.T) {
@@ -224,42 +227,44 @@ func (recording) IAMPolicy(regions ...string) *iampolicy.Document {
 }
 
 func TestPublishersOfOtherPackages(t *testing.T) {
-	server := roleServer(t, nil)
-	cloud := newCloud(server)
-	do := func(context.Context, bake.Artifact) error { return nil }
-	img := func(preflight error, copies ...ec2.Copy) *bake.Image {
-		return &bake.Image{
-			Name:       "web",
-			Builder:    ec2.Builder{Cloud: cloud, Source: ubuntu(), Distribute: ec2.Distribution{Copies: copies}},
-			Publishers: []bake.Publisher{wrappedPublisher{recording{bake.PublisherFunc{Do: do}, preflight}}},
+	synctest.Test(t, func(t *testing.T) {
+		server := roleServer(t, nil)
+		cloud := newCloud(server)
+		do := func(context.Context, bake.Artifact) error { return nil }
+		img := func(preflight error, copies ...ec2.Copy) *bake.Image {
+			return &bake.Image{
+				Name:       "web",
+				Builder:    ec2.Builder{Cloud: cloud, Source: ubuntu(), Distribute: ec2.Distribution{Copies: copies}},
+				Publishers: []bake.Publisher{wrappedPublisher{recording{bake.PublisherFunc{Do: do}, preflight}}},
+			}
 		}
-	}
-	if err := bake.Validate(nil, img(nil)); err == nil || !strings.Contains(err.Error(), "needs a copy") {
-		t.Errorf("Validate without copies = %v, want the error of Destinations", err)
-	}
-	prod := cloud.Assume(ec2.Role{ARN: prodRole})
-	good := img(nil, ec2.Copy{Region: "us-west-2", Cloud: prod})
-	plan, err := ec2.Plan(t.Context(), good)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if want := (ec2.PlannedCall{Action: "PutItem", Region: "us-west-2", Role: prodRole}); !slices.Contains(plan.Images[0].Calls, want) {
-		t.Errorf("Plan(…).Calls = %v, want %v among them", plan.Images[0].Calls, want)
-	}
-	for _, test := range []struct {
-		cloud *ec2.Cloud
-		want  bool
-	}{{cloud, false}, {prod, true}} {
-		if got := slices.Contains(ec2.Policy(test.cloud, good).Actions(), "dynamodb:PutItem"); got != test.want {
-			t.Errorf("Policy(…) allows dynamodb:PutItem: %t, want %t", got, test.want)
+		if err := bake.Validate(nil, img(nil)); err == nil || !strings.Contains(err.Error(), "needs a copy") {
+			t.Errorf("Validate without copies = %v, want the error of Destinations", err)
 		}
-	}
-	planted := errors.New("no table")
-	_, err = bake.Bake(t.Context(), fastOptions(), img(planted, ec2.Copy{Region: "us-west-2", Cloud: prod}))
-	if !errors.Is(err, planted) || !strings.Contains(err.Error(), "check destinations: "+prodAccount+"/us-west-2: no table in us-west-2") {
-		t.Errorf("Bake = %v, want the error of Preflight", err)
-	}
-	if n := server.CallCount("RunInstances"); n > 1 { // the dry run of Plan
-		t.Errorf("%d calls of RunInstances, want none by Bake", n)
-	}
+		prod := cloud.Assume(ec2.Role{ARN: prodRole})
+		good := img(nil, ec2.Copy{Region: "us-west-2", Cloud: prod})
+		plan, err := ec2.Plan(t.Context(), good)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := (ec2.PlannedCall{Action: "PutItem", Region: "us-west-2", Role: prodRole}); !slices.Contains(plan.Images[0].Calls, want) {
+			t.Errorf("Plan(…).Calls = %v, want %v among them", plan.Images[0].Calls, want)
+		}
+		for _, test := range []struct {
+			cloud *ec2.Cloud
+			want  bool
+		}{{cloud, false}, {prod, true}} {
+			if got := slices.Contains(ec2.Policy(test.cloud, good).Actions(), "dynamodb:PutItem"); got != test.want {
+				t.Errorf("Policy(…) allows dynamodb:PutItem: %t, want %t", got, test.want)
+			}
+		}
+		planted := errors.New("no table")
+		_, err = bake.Bake(t.Context(), nil, img(planted, ec2.Copy{Region: "us-west-2", Cloud: prod}))
+		if !errors.Is(err, planted) || !strings.Contains(err.Error(), "check destinations: "+prodAccount+"/us-west-2: no table in us-west-2") {
+			t.Errorf("Bake = %v, want the error of Preflight", err)
+		}
+		if n := server.CallCount("RunInstances"); n > 1 { // the dry run of Plan
+			t.Errorf("%d calls of RunInstances, want none by Bake", n)
+		}
+	})
 }

@@ -91,7 +91,7 @@ func TestGuestCleanupOnDebian(t *testing.T) {
 		},
 		Provisioners: []bake.Provisioner{provision.Script{Content: litter, Sudo: true}},
 	}
-	if _, err := bake.Bake(t.Context(), fastOptions(), img); err != nil {
+	if _, err := bake.Bake(t.Context(), nil, img); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := bake.Output(t.Context(), m, &bake.Cmd{Line: reportLitter, Sudo: true}); err != nil || out != "" {

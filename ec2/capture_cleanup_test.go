@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/ec2"
@@ -58,60 +59,66 @@ func TestGuestCleanup(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := newServer(t, nil)
-			reported := map[string]string{}
-			results, err := bake.Bake(t.Context(), &bake.Options{Observe: func(e bake.Event) {
-				if item, paths, ok := strings.Cut(strings.TrimPrefix(e.Text, "clean-up: removed "), ": "); ok && e.Step == "clean guest" {
-					reported[item] = paths
+			synctest.Test(t, func(t *testing.T) {
+				server := newServer(t, nil)
+				reported := map[string]string{}
+				results, err := bake.Bake(t.Context(), &bake.Options{Observe: func(e bake.Event) {
+					if item, paths, ok := strings.Cut(strings.TrimPrefix(e.Text, "clean-up: removed "), ": "); ok && e.Step == "clean guest" {
+						reported[item] = paths
+					}
+				}}, littered(newCloud(server), test.cleanup))
+				if err != nil {
+					t.Fatal(err)
 				}
-			}}, littered(newCloud(server), test.cleanup))
-			if err != nil {
-				t.Fatal(err)
-			}
-			id := results[0].Artifact.ID()
-			for path, item := range litteredFiles() {
-				wantKept := slices.Contains(test.kept, item)
-				got, err := server.ReadFile(id, path)
-				if kept := err == nil && len(got) > 0; kept != wantKept {
-					t.Errorf("ReadFile(%s) = %q, %v, want it kept: %t", path, got, err, wantKept)
+				id := results[0].Artifact.ID()
+				for path, item := range litteredFiles() {
+					wantKept := slices.Contains(test.kept, item)
+					got, err := server.ReadFile(id, path)
+					if kept := err == nil && len(got) > 0; kept != wantKept {
+						t.Errorf("ReadFile(%s) = %q, %v, want it kept: %t", path, got, err, wantKept)
+					}
+					text := reported[string(item)]
+					if removed := strings.Contains(text, strings.TrimSuffix(path, "/in a directory")) || strings.Contains(text, filepath.Dir(path)); removed == wantKept {
+						t.Errorf("removal of %s is reported: %t, want %t; the report of %s is %q", path, removed, !wantKept, item, text)
+					}
 				}
-				text := reported[string(item)]
-				if removed := strings.Contains(text, strings.TrimSuffix(path, "/in a directory")) || strings.Contains(text, filepath.Dir(path)); removed == wantKept {
-					t.Errorf("removal of %s is reported: %t, want %t; the report of %s is %q", path, removed, !wantKept, item, text)
+				wantFile(t, server, id, "/home/ubuntu/.ssh/authorized_keys", test.keys)
+				wantFile(t, server, id, "/var/lib/cloud/scripts/per-boot/ours", "stays\n")
+				if _, err := server.ReadFile(id, "/var/log/auth.log"); err != nil {
+					t.Errorf("ReadFile() of a log that is in use: %v, want an empty file", err)
 				}
-			}
-			wantFile(t, server, id, "/home/ubuntu/.ssh/authorized_keys", test.keys)
-			wantFile(t, server, id, "/var/lib/cloud/scripts/per-boot/ours", "stays\n")
-			if _, err := server.ReadFile(id, "/var/log/auth.log"); err != nil {
-				t.Errorf("ReadFile() of a log that is in use: %v, want an empty file", err)
-			}
+			})
 		})
 	}
 }
 
 // TestCleanedImageBoots checks that an instance of a cleaned image generates host keys.
 func TestCleanedImageBoots(t *testing.T) {
-	server := newServer(t, nil)
-	img := littered(newCloud(server), ec2.GuestCleanup{})
-	img.Checks = []bake.Check{bake.CheckFunc{Do: func(ctx context.Context, m bake.Machine) error {
-		return m.Run(ctx, bake.Sh("test -s /etc/ssh/ssh_host_ed25519_key && test ! -e /root/.bash_history"))
-	}}}
-	if _, err := bake.Bake(t.Context(), nil, img); err != nil {
-		t.Fatal(err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, nil)
+		img := littered(newCloud(server), ec2.GuestCleanup{})
+		img.Checks = []bake.Check{bake.CheckFunc{Do: func(ctx context.Context, m bake.Machine) error {
+			return m.Run(ctx, bake.Sh("test -s /etc/ssh/ssh_host_ed25519_key && test ! -e /root/.bash_history"))
+		}}}
+		if _, err := bake.Bake(t.Context(), nil, img); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 func TestGuestCleanupOff(t *testing.T) {
-	server := newServer(t, nil)
-	results, err := bake.Bake(t.Context(), nil, littered(newCloud(server), ec2.GuestCleanup{Off: true}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for path := range litteredFiles() {
-		if got, err := server.ReadFile(results[0].Artifact.ID(), path); err != nil || len(got) == 0 {
-			t.Errorf("ReadFile(%s) = %q, %v, want it kept", path, got, err)
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, nil)
+		results, err := bake.Bake(t.Context(), nil, littered(newCloud(server), ec2.GuestCleanup{Off: true}))
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
+		for path := range litteredFiles() {
+			if got, err := server.ReadFile(results[0].Artifact.ID(), path); err != nil || len(got) == 0 {
+				t.Errorf("ReadFile(%s) = %q, %v, want it kept", path, got, err)
+			}
+		}
+	})
 }
 
 func TestValidateGuestCleanup(t *testing.T) {

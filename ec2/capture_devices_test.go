@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -94,20 +95,22 @@ func TestAMIDevices(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := newServer(t, nil)
-			cloud := newCloud(server)
-			img := captured(cloud, ec2.Capture{FromSnapshots: test.fromSnapshots, Devices: append(test.devices, extra...)})
-			configure(img, func(b *ec2.Builder) { b.BlockDevices = volumes() })
-			results, err := bake.Bake(t.Context(), nil, img)
-			if err != nil {
-				t.Fatal(err)
-			}
-			test.want["/dev/sdh"], test.want["/dev/sdk"], test.want["/dev/sdi"] = "7 gp2 empty kept", "9 gp3 empty encrypted", "ephemeral0"
-			if diff := cmp.Diff(test.want, devicesOf(t, cloud, results[0].Artifact.ID())); diff != "" {
-				t.Errorf("devices (-want +got):\n%s", diff)
-			}
-			destroy(t, results[0].Artifact)
-			wantNoLeftovers(t, server)
+			synctest.Test(t, func(t *testing.T) {
+				server := newServer(t, nil)
+				cloud := newCloud(server)
+				img := captured(cloud, ec2.Capture{FromSnapshots: test.fromSnapshots, Devices: append(test.devices, extra...)})
+				configure(img, func(b *ec2.Builder) { b.BlockDevices = volumes() })
+				results, err := bake.Bake(t.Context(), nil, img)
+				if err != nil {
+					t.Fatal(err)
+				}
+				test.want["/dev/sdh"], test.want["/dev/sdk"], test.want["/dev/sdi"] = "7 gp2 empty kept", "9 gp3 empty encrypted", "ephemeral0"
+				if diff := cmp.Diff(test.want, devicesOf(t, cloud, results[0].Artifact.ID())); diff != "" {
+					t.Errorf("devices (-want +got):\n%s", diff)
+				}
+				destroy(t, results[0].Artifact)
+				wantNoLeftovers(t, server)
+			})
 		})
 	}
 }
@@ -204,159 +207,167 @@ func TestValidateAMIDevices(t *testing.T) {
 // TestAMIDevicesOfSource uses volumes that only the source image has. Errors are
 // found with the source, by Plan and Bake, before anything is created.
 func TestAMIDevicesOfSource(t *testing.T) {
-	server := newServer(t, &ec2test.Options{})
-	cloud := newCloud(server)
-	base := simple(cloud)
-	base.Name = "base"
-	configure(base, func(b *ec2.Builder) {
-		b.BlockDevices = []ec2.BlockDevice{{Type: "gp2"}, {Device: "/dev/sdg", SizeGiB: 8, Type: "gp2"}, {Device: "/dev/sdj", SizeGiB: 8, Type: "io2", IOPS: 1000}}
-	})
-	results, err := bake.Bake(t.Context(), nil, base)
-	if err != nil {
-		t.Fatal(err)
-	}
-	source := ec2.ImageID(results[0].Artifact.ID())
-	layer := func(c ec2.Capture, devices ...ec2.BlockDevice) *bake.Image {
-		img := captured(cloud, c)
-		img.Builder = ec2.Builder{Cloud: cloud, Source: source, BlockDevices: devices, Capture: c}
-		return img
-	}
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, &ec2test.Options{})
+		cloud := newCloud(server)
+		base := simple(cloud)
+		base.Name = "base"
+		configure(base, func(b *ec2.Builder) {
+			b.BlockDevices = []ec2.BlockDevice{{Type: "gp2"}, {Device: "/dev/sdg", SizeGiB: 8, Type: "gp2"}, {Device: "/dev/sdj", SizeGiB: 8, Type: "io2", IOPS: 1000}}
+		})
+		results, err := bake.Bake(t.Context(), nil, base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source := ec2.ImageID(results[0].Artifact.ID())
+		layer := func(c ec2.Capture, devices ...ec2.BlockDevice) *bake.Image {
+			img := captured(cloud, c)
+			img.Builder = ec2.Builder{Cloud: cloud, Source: source, BlockDevices: devices, Capture: c}
+			return img
+		}
 
-	before := len(server.Calls())
-	refused := func(img *bake.Image, device, want string) {
-		t.Helper()
-		_, planErr := ec2.Plan(t.Context(), img)
-		_, bakeErr := bake.Bake(t.Context(), nil, img)
-		wantError(t, "Plan", planErr, "check source image: Builder.Capture.Devices["+device+"]: ", want)
-		wantError(t, "Bake", bakeErr, "check source image: Builder.Capture.Devices["+device+"]: ", want)
-	}
-	for _, device := range []string{"/dev/sda1", "/dev/sdg"} {
-		for _, test := range invalidDevices(device) {
-			if !test.always { // TestValidateAMIDevices covers the others
-				refused(layer(ec2.Capture{FromSnapshots: test.fromSnapshots, Devices: []ec2.AMIDevice{test.device}}), device, test.want)
+		before := len(server.Calls())
+		refused := func(img *bake.Image, device, want string) {
+			t.Helper()
+			_, planErr := ec2.Plan(t.Context(), img)
+			_, bakeErr := bake.Bake(t.Context(), nil, img)
+			wantError(t, "Plan", planErr, "check source image: Builder.Capture.Devices["+device+"]: ", want)
+			wantError(t, "Bake", bakeErr, "check source image: Builder.Capture.Devices["+device+"]: ", want)
+		}
+		for _, device := range []string{"/dev/sda1", "/dev/sdg"} {
+			for _, test := range invalidDevices(device) {
+				if !test.always { // TestValidateAMIDevices covers the others
+					refused(layer(ec2.Capture{FromSnapshots: test.fromSnapshots, Devices: []ec2.AMIDevice{test.device}}), device, test.want)
+				}
 			}
 		}
-	}
-	sda1 := ec2.AMIDevice{BlockDevice: ec2.BlockDevice{Device: "/dev/sda1", SizeGiB: 20}}
-	refused(layer(ec2.Capture{Devices: []ec2.AMIDevice{sda1}}), "/dev/sda1", "CreateImage can change only KeepOnTermination")
-	refused(layer(ec2.Capture{FromSnapshots: true, Devices: []ec2.AMIDevice{{}, sda1}}), "/dev/sda1", "/dev/sda1 is given twice: it is the root device of ami-")
-	refused(layer(ec2.Capture{Devices: []ec2.AMIDevice{{BlockDevice: ec2.BlockDevice{Device: "/dev/sda1"}, Omit: true}}}), "/dev/sda1", "the root device cannot be omitted")
-	sdh := ec2.BlockDevice{Device: "/dev/sdh", KeepOnTermination: true}
-	refused(layer(ec2.Capture{Devices: []ec2.AMIDevice{{BlockDevice: sdh}}}), "/dev/sdh", "an additional volume needs SizeGiB or Snapshot")
-	sdh.SizeGiB, sdh.InitializationMiB = 3, 200
-	refused(layer(ec2.Capture{FromSnapshots: true, Devices: []ec2.AMIDevice{{BlockDevice: sdh}}}), "/dev/sdh", "InitializationMiB needs Snapshot")
-	// The instance's root is larger than the source's, or has another type.
-	sda1.SizeGiB = 25
-	refused(layer(ec2.Capture{FromSnapshots: true, Devices: []ec2.AMIDevice{sda1}}, ec2.BlockDevice{SizeGiB: 30}), "/dev/sda1", "SizeGiB 25 is less than the instance's volume, 30")
-	sda1.SizeGiB = 7
-	refused(layer(ec2.Capture{FromSnapshots: true, Devices: []ec2.AMIDevice{sda1}}, ec2.BlockDevice{Type: "gp3"}), "/dev/sda1", "SizeGiB 7 is less than the instance's volume, 8")
-	for _, call := range server.Calls()[before:] {
-		if (strings.HasPrefix(call.Action, "Create") || call.Action == "RunInstances") && call.Code != "DryRunOperation" {
-			t.Errorf("%s was called, want no call that creates anything", call.Action)
+		sda1 := ec2.AMIDevice{BlockDevice: ec2.BlockDevice{Device: "/dev/sda1", SizeGiB: 20}}
+		refused(layer(ec2.Capture{Devices: []ec2.AMIDevice{sda1}}), "/dev/sda1", "CreateImage can change only KeepOnTermination")
+		refused(layer(ec2.Capture{FromSnapshots: true, Devices: []ec2.AMIDevice{{}, sda1}}), "/dev/sda1", "/dev/sda1 is given twice: it is the root device of ami-")
+		refused(layer(ec2.Capture{Devices: []ec2.AMIDevice{{BlockDevice: ec2.BlockDevice{Device: "/dev/sda1"}, Omit: true}}}), "/dev/sda1", "the root device cannot be omitted")
+		sdh := ec2.BlockDevice{Device: "/dev/sdh", KeepOnTermination: true}
+		refused(layer(ec2.Capture{Devices: []ec2.AMIDevice{{BlockDevice: sdh}}}), "/dev/sdh", "an additional volume needs SizeGiB or Snapshot")
+		sdh.SizeGiB, sdh.InitializationMiB = 3, 200
+		refused(layer(ec2.Capture{FromSnapshots: true, Devices: []ec2.AMIDevice{{BlockDevice: sdh}}}), "/dev/sdh", "InitializationMiB needs Snapshot")
+		// The instance's root is larger than the source's, or has another type.
+		sda1.SizeGiB = 25
+		refused(layer(ec2.Capture{FromSnapshots: true, Devices: []ec2.AMIDevice{sda1}}, ec2.BlockDevice{SizeGiB: 30}), "/dev/sda1", "SizeGiB 25 is less than the instance's volume, 30")
+		sda1.SizeGiB = 7
+		refused(layer(ec2.Capture{FromSnapshots: true, Devices: []ec2.AMIDevice{sda1}}, ec2.BlockDevice{Type: "gp3"}), "/dev/sda1", "SizeGiB 7 is less than the instance's volume, 8")
+		for _, call := range server.Calls()[before:] {
+			if (strings.HasPrefix(call.Action, "Create") || call.Action == "RunInstances") && call.Code != "DryRunOperation" {
+				t.Errorf("%s was called, want no call that creates anything", call.Action)
+			}
 		}
-	}
 
-	sda1.SizeGiB = 25
-	keep := func(device string) ec2.AMIDevice {
-		return ec2.AMIDevice{BlockDevice: ec2.BlockDevice{Device: device, KeepOnTermination: true}}
-	}
-	for _, test := range []struct {
-		img  *bake.Image
-		want map[string]string
-	}{
-		{
-			layer(ec2.Capture{Devices: []ec2.AMIDevice{keep("/dev/sda1"), keep("/dev/sdj")}}),
-			map[string]string{"/dev/sda1": "8 gp2 kept", "/dev/sdg": "8 gp2", "/dev/sdj": "8 io2 1000 kept"},
-		},
-		{
-			layer(ec2.Capture{FromSnapshots: true, Devices: []ec2.AMIDevice{sda1, {BlockDevice: ec2.BlockDevice{Device: "/dev/sdj", SizeGiB: 9}}}}),
-			map[string]string{"/dev/sda1": "25 gp2", "/dev/sdg": "8 gp2", "/dev/sdj": "9 io2 1000"},
-		},
-		{ // a new volume replaces the source's
-			layer(ec2.Capture{Devices: []ec2.AMIDevice{{BlockDevice: ec2.BlockDevice{Device: "/dev/sdg", SizeGiB: 3}}}}, ec2.BlockDevice{Device: "/dev/sdg", Omit: true}),
-			map[string]string{"/dev/sda1": "8 gp2", "/dev/sdg": "3 gp3 empty", "/dev/sdj": "8 io2 1000"},
-		},
-	} {
-		results, err := bake.Bake(t.Context(), nil, test.img)
-		if err != nil {
-			t.Error(err)
-			continue
+		sda1.SizeGiB = 25
+		keep := func(device string) ec2.AMIDevice {
+			return ec2.AMIDevice{BlockDevice: ec2.BlockDevice{Device: device, KeepOnTermination: true}}
 		}
-		if diff := cmp.Diff(test.want, devicesOf(t, cloud, results[0].Artifact.ID())); diff != "" {
-			t.Errorf("devices (-want +got):\n%s", diff)
+		for _, test := range []struct {
+			img  *bake.Image
+			want map[string]string
+		}{
+			{
+				layer(ec2.Capture{Devices: []ec2.AMIDevice{keep("/dev/sda1"), keep("/dev/sdj")}}),
+				map[string]string{"/dev/sda1": "8 gp2 kept", "/dev/sdg": "8 gp2", "/dev/sdj": "8 io2 1000 kept"},
+			},
+			{
+				layer(ec2.Capture{FromSnapshots: true, Devices: []ec2.AMIDevice{sda1, {BlockDevice: ec2.BlockDevice{Device: "/dev/sdj", SizeGiB: 9}}}}),
+				map[string]string{"/dev/sda1": "25 gp2", "/dev/sdg": "8 gp2", "/dev/sdj": "9 io2 1000"},
+			},
+			{ // a new volume replaces the source's
+				layer(ec2.Capture{Devices: []ec2.AMIDevice{{BlockDevice: ec2.BlockDevice{Device: "/dev/sdg", SizeGiB: 3}}}}, ec2.BlockDevice{Device: "/dev/sdg", Omit: true}),
+				map[string]string{"/dev/sda1": "8 gp2", "/dev/sdg": "3 gp3 empty", "/dev/sdj": "8 io2 1000"},
+			},
+		} {
+			results, err := bake.Bake(t.Context(), nil, test.img)
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			if diff := cmp.Diff(test.want, devicesOf(t, cloud, results[0].Artifact.ID())); diff != "" {
+				t.Errorf("devices (-want +got):\n%s", diff)
+			}
 		}
-	}
+	})
 }
 
 // TestSourceVolumesUnchanged checks that a launch does not mention volumes that
 // are deleted with the instance anyway.
 func TestSourceVolumesUnchanged(t *testing.T) {
-	server := newServer(t, nil)
-	results, err := bake.Bake(t.Context(), nil, simple(newCloud(server)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := []ec2.SourceVolume{{Device: "/dev/sda1", SizeGiB: 8, Type: "gp3"}}
-	volumes := amiOf(t, results[0]).Source.Volumes
-	volumes[0].Snapshot = ""
-	if diff := cmp.Diff(want, volumes); diff != "" {
-		t.Errorf("Source.Volumes (-want +got):\n%s", diff)
-	}
-	for _, call := range server.Calls() {
-		if got := call.Params.Get("BlockDeviceMapping.1.DeviceName"); got != "" {
-			t.Errorf("%s has a mapping of %s, want none", call.Action, got)
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, nil)
+		results, err := bake.Bake(t.Context(), nil, simple(newCloud(server)))
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
+		want := []ec2.SourceVolume{{Device: "/dev/sda1", SizeGiB: 8, Type: "gp3"}}
+		volumes := amiOf(t, results[0]).Source.Volumes
+		volumes[0].Snapshot = ""
+		if diff := cmp.Diff(want, volumes); diff != "" {
+			t.Errorf("Source.Volumes (-want +got):\n%s", diff)
+		}
+		for _, call := range server.Calls() {
+			if got := call.Params.Get("BlockDeviceMapping.1.DeviceName"); got != "" {
+				t.Errorf("%s has a mapping of %s, want none", call.Action, got)
+			}
+		}
+	})
 }
 
 // TestAMIDevicesOfSurrogate checks that devices have the AMI's names. A volume of
 // the helper with the same name is another one.
 func TestAMIDevicesOfSurrogate(t *testing.T) {
-	server := surrogateServer(t)
-	cloud := newCloud(server)
-	img, b := surrogate(t, cloud)
-	b.Capture.Devices = []ec2.AMIDevice{
-		{BlockDevice: ec2.BlockDevice{SizeGiB: 12}},
-		{BlockDevice: ec2.BlockDevice{Device: "/dev/sda1", SizeGiB: 3}}, // the helper's has 20 GiB
-		{BlockDevice: ec2.BlockDevice{Device: "/dev/sdg", KeepOnTermination: true}},
-	}
-	img.Builder = b
-	results, err := bake.Bake(t.Context(), nil, img)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := map[string]string{"/dev/xvda": "12 gp3 3000/125", "/dev/sda1": "3 gp3 empty", "/dev/sdg": "3 gp2 kept"}
-	if diff := cmp.Diff(want, devicesOf(t, cloud, results[0].Artifact.ID())); diff != "" {
-		t.Errorf("devices (-want +got):\n%s", diff)
-	}
-	for device, want := range map[string]string{
-		"":          "Devices[]: SizeGiB 8 is less than the instance's volume, 9",
-		"/dev/xvda": "Devices[/dev/xvda]: SizeGiB 8 is less than the instance's volume, 9",
-	} {
-		b.Capture.Devices = []ec2.AMIDevice{{BlockDevice: ec2.BlockDevice{Device: device, SizeGiB: 8}}}
+	synctest.Test(t, func(t *testing.T) {
+		server := surrogateServer(t)
+		cloud := newCloud(server)
+		img, b := surrogate(t, cloud)
+		b.Capture.Devices = []ec2.AMIDevice{
+			{BlockDevice: ec2.BlockDevice{SizeGiB: 12}},
+			{BlockDevice: ec2.BlockDevice{Device: "/dev/sda1", SizeGiB: 3}}, // the helper's has 20 GiB
+			{BlockDevice: ec2.BlockDevice{Device: "/dev/sdg", KeepOnTermination: true}},
+		}
 		img.Builder = b
-		_, err = ec2.Plan(t.Context(), img)
-		wantError(t, "Plan", err, want)
-	}
+		results, err := bake.Bake(t.Context(), nil, img)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := map[string]string{"/dev/xvda": "12 gp3 3000/125", "/dev/sda1": "3 gp3 empty", "/dev/sdg": "3 gp2 kept"}
+		if diff := cmp.Diff(want, devicesOf(t, cloud, results[0].Artifact.ID())); diff != "" {
+			t.Errorf("devices (-want +got):\n%s", diff)
+		}
+		for device, want := range map[string]string{
+			"":          "Devices[]: SizeGiB 8 is less than the instance's volume, 9",
+			"/dev/xvda": "Devices[/dev/xvda]: SizeGiB 8 is less than the instance's volume, 9",
+		} {
+			b.Capture.Devices = []ec2.AMIDevice{{BlockDevice: ec2.BlockDevice{Device: device, SizeGiB: 8}}}
+			img.Builder = b
+			_, err = ec2.Plan(t.Context(), img)
+			wantError(t, "Plan", err, want)
+		}
+	})
 }
 
 // TestReplaceAMIKeepsInitializationRate checks the rate when the AMI is registered
 // again under its final name, although EC2 does not report it.
 func TestReplaceAMIKeepsInitializationRate(t *testing.T) {
-	server := newServer(t, nil)
-	img := captured(newCloud(server), ec2.Capture{FromSnapshots: true, Devices: []ec2.AMIDevice{{BlockDevice: ec2.BlockDevice{InitializationMiB: 200}}}})
-	configure(img, func(b *ec2.Builder) {
-		b.AMIName, b.ReplaceAMI, b.Distribute.Copies = "web", true, ec2.CopyTo("us-west-2")
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, nil)
+		img := captured(newCloud(server), ec2.Capture{FromSnapshots: true, Devices: []ec2.AMIDevice{{BlockDevice: ec2.BlockDevice{InitializationMiB: 200}}}})
+		configure(img, func(b *ec2.Builder) {
+			b.AMIName, b.ReplaceAMI, b.Distribute.Copies = "web", true, ec2.CopyTo("us-west-2")
+		})
+		if _, err := bake.Bake(t.Context(), nil, img); err != nil {
+			t.Fatal(err)
+		}
+		var rates []string
+		for _, call := range callsOf(server.Calls(), "RegisterImage") {
+			rates = append(rates, call.Region+" "+call.Params.Get("BlockDeviceMapping.1.Ebs.VolumeInitializationRate"))
+		}
+		slices.Sort(rates)
+		if diff := cmp.Diff([]string{testRegion + " 200", testRegion + " 200", "us-west-2 200"}, rates); diff != "" {
+			t.Errorf("rates (-want +got):\n%s", diff)
+		}
 	})
-	if _, err := bake.Bake(t.Context(), nil, img); err != nil {
-		t.Fatal(err)
-	}
-	var rates []string
-	for _, call := range callsOf(server.Calls(), "RegisterImage") {
-		rates = append(rates, call.Region+" "+call.Params.Get("BlockDeviceMapping.1.Ebs.VolumeInitializationRate"))
-	}
-	slices.Sort(rates)
-	if diff := cmp.Diff([]string{testRegion + " 200", testRegion + " 200", "us-west-2 200"}, rates); diff != "" {
-		t.Errorf("rates (-want +got):\n%s", diff)
-	}
 }

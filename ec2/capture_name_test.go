@@ -77,28 +77,30 @@ func TestSameImageAtSameMoment(t *testing.T) {
 // TestNameTakenDuringBake takes the AMI's name while the machine is provisioned. The
 // instance is not stopped for nothing.
 func TestNameTakenDuringBake(t *testing.T) {
-	server := newServer(t, nil)
-	img := configure(simple(newCloud(server)), func(b *ec2.Builder) { b.AMIName = "web" })
-	img.Steps = []bake.Step{{Name: "take name", At: bake.BeforeCapture, Do: func(context.Context) error {
-		takeName(t, server, testRegion, false)
-		return nil
-	}}}
-	_, err := bake.Bake(t.Context(), nil, img)
-	wantError(t, "Bake", err, `check image name: eu-west-1: Builder.AMIName: "web" is already the name of ami-`)
-	if n := server.CallCount("StopInstances") + server.CallCount("CreateImage"); n > 0 {
-		t.Errorf("calls of StopInstances and CreateImage = %d, want 0", n)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, nil)
+		img := configure(simple(newCloud(server)), func(b *ec2.Builder) { b.AMIName = "web" })
+		img.Steps = []bake.Step{{Name: "take name", At: bake.BeforeCapture, Do: func(context.Context) error {
+			takeName(t, server, testRegion, false)
+			return nil
+		}}}
+		_, err := bake.Bake(t.Context(), nil, img)
+		wantError(t, "Bake", err, `check image name: eu-west-1: Builder.AMIName: "web" is already the name of ami-`)
+		if n := server.CallCount("StopInstances") + server.CallCount("CreateImage"); n > 0 {
+			t.Errorf("calls of StopInstances and CreateImage = %d, want 0", n)
+		}
 
-	// If the name cannot be looked up again, EC2 refuses it.
-	server = newServer(t, nil)
-	img = configure(simple(newCloud(server)), func(b *ec2.Builder) { b.AMIName = "web" })
-	img.Steps = []bake.Step{{Name: "take name", At: bake.BeforeCapture, Do: func(context.Context) error {
-		takeName(t, server, testRegion, false)
-		server.Fail(ec2test.Fault{Action: "DescribeImages", Code: "UnauthorizedOperation", Times: -1})
-		return nil
-	}}}
-	_, err = bake.Bake(t.Context(), nil, img)
-	wantError(t, "Bake", err, `create image: Builder.AMIName: another AMI got the name "web" since the launch: `, "InvalidAMIName.Duplicate")
+		// If the name cannot be looked up again, EC2 refuses it.
+		server = newServer(t, nil)
+		img = configure(simple(newCloud(server)), func(b *ec2.Builder) { b.AMIName = "web" })
+		img.Steps = []bake.Step{{Name: "take name", At: bake.BeforeCapture, Do: func(context.Context) error {
+			takeName(t, server, testRegion, false)
+			server.Fail(ec2test.Fault{Action: "DescribeImages", Code: "UnauthorizedOperation", Times: -1})
+			return nil
+		}}}
+		_, err = bake.Bake(t.Context(), nil, img)
+		wantError(t, "Bake", err, `create image: Builder.AMIName: another AMI got the name "web" since the launch: `, "InvalidAMIName.Duplicate")
+	})
 }
 
 // TestNameTakenForCopy takes the AMI's name in the region of a copy after the bake. With
@@ -106,41 +108,43 @@ func TestNameTakenDuringBake(t *testing.T) {
 func TestNameTakenForCopy(t *testing.T) {
 	for name, fixed := range map[string]string{"default": "", "fixed": "web"} {
 		t.Run(name, func(t *testing.T) {
-			server := newServer(t, nil)
-			cloud := newCloud(server)
-			img := configure(simple(cloud), func(b *ec2.Builder) { b.AMIName, b.Distribute.Copies = fixed, ec2.CopyTo("us-east-1", "us-west-2") })
-			img.Steps = []bake.Step{{Name: "take name", At: bake.AfterCapture, Do: func(ctx context.Context) error {
-				out, err := cloud.Client("").DescribeImages(ctx, &awsec2.DescribeImagesInput{Owners: []string{"self"}})
-				if err != nil {
+			synctest.Test(t, func(t *testing.T) {
+				server := newServer(t, nil)
+				cloud := newCloud(server)
+				img := configure(simple(cloud), func(b *ec2.Builder) { b.AMIName, b.Distribute.Copies = fixed, ec2.CopyTo("us-east-1", "us-west-2") })
+				img.Steps = []bake.Step{{Name: "take name", At: bake.AfterCapture, Do: func(ctx context.Context) error {
+					out, err := cloud.Client("").DescribeImages(ctx, &awsec2.DescribeImagesInput{Owners: []string{"self"}})
+					if err != nil {
+						return err
+					}
+					_, err = cloud.Client("us-east-1").CopyImage(ctx, &awsec2.CopyImageInput{
+						Name: out.Images[0].Name, SourceImageId: out.Images[0].ImageId, SourceRegion: aws.String(testRegion),
+					})
 					return err
+				}}}
+				results, err := bake.Bake(t.Context(), nil, img)
+				if fixed != "" {
+					wantError(t, "Bake", err, `us-east-1: Builder.AMIName: another AMI got the name "web"`)
+					at := slices.IndexFunc(results[0].Steps, func(s bake.StepResult) bool { return s.Name == "promote image" })
+					if got := results[0].Steps[at].Attempts; got != 1 {
+						t.Errorf("attempts at promote image = %d, want 1", got)
+					}
+					return
 				}
-				_, err = cloud.Client("us-east-1").CopyImage(ctx, &awsec2.CopyImageInput{
-					Name: out.Images[0].Name, SourceImageId: out.Images[0].ImageId, SourceRegion: aws.String(testRegion),
-				})
-				return err
-			}}}
-			results, err := bake.Bake(t.Context(), fastOptions(), img)
-			if fixed != "" {
-				wantError(t, "Bake", err, `us-east-1: Builder.AMIName: another AMI got the name "web"`)
-				at := slices.IndexFunc(results[0].Steps, func(s bake.StepResult) bool { return s.Name == "promote image" })
-				if got := results[0].Steps[at].Attempts; got != 1 {
-					t.Errorf("attempts at promote image = %d, want 1", got)
+				if err != nil {
+					t.Fatal(err)
 				}
-				return
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			ami := amiOf(t, results[0])
-			for region, id := range ami.IDs() {
-				got, want := aws.ToString(describe(t, cloud, region, id).Name), ami.Name
-				if region == "us-east-1" {
-					want = img.Name + " " + results[0].Build
+				ami := amiOf(t, results[0])
+				for region, id := range ami.IDs() {
+					got, want := aws.ToString(describe(t, cloud, region, id).Name), ami.Name
+					if region == "us-east-1" {
+						want = img.Name + " " + results[0].Build
+					}
+					if got != want {
+						t.Errorf("name in %s = %q, want %q", region, got, want)
+					}
 				}
-				if got != want {
-					t.Errorf("name in %s = %q, want %q", region, got, want)
-				}
-			}
+			})
 		})
 	}
 }

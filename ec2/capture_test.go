@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -72,39 +73,41 @@ func TestCaptures(t *testing.T) {
 		"snapshots while frozen": {capture: ec2.Capture{FromSnapshots: true, CrashConsistent: true}, calls: "CreateSnapshots TerminateInstances RegisterImage"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server, freeze := freezingServer(t, ec2test.Options{Latency: ec2test.Latency{Snapshot: 20 * time.Millisecond, Image: 20 * time.Millisecond}})
-			cloud := newCloud(server)
-			results, err := bake.Bake(t.Context(), nil, captured(cloud, test.capture))
-			if err != nil {
-				t.Fatal(err)
-			}
-			ami := amiOf(t, results[0])
-			var calls []string
-			for _, c := range server.Calls() {
-				if strings.Contains("StopInstances CreateImage CreateSnapshots RegisterImage TerminateInstances", c.Action) {
-					calls = append(calls, c.Action)
+			synctest.Test(t, func(t *testing.T) {
+				server, freeze := freezingServer(t, ec2test.Options{Latency: ec2test.Latency{Snapshot: 20 * time.Millisecond, Image: 20 * time.Millisecond}})
+				cloud := newCloud(server)
+				results, err := bake.Bake(t.Context(), nil, captured(cloud, test.capture))
+				if err != nil {
+					t.Fatal(err)
 				}
-			}
-			if got := strings.Join(calls, " "); got != test.calls {
-				t.Errorf("calls = %s, want %s", got, test.calls)
-			}
-			did, at := freeze.list()
-			if !test.capture.CrashConsistent {
-				if len(did) > 0 {
-					t.Errorf("fsfreeze ran with %v, want no run", did)
+				ami := amiOf(t, results[0])
+				var calls []string
+				for _, c := range server.Calls() {
+					if strings.Contains("StopInstances CreateImage CreateSnapshots RegisterImage TerminateInstances", c.Action) {
+						calls = append(calls, c.Action)
+					}
 				}
-			} else if want := []string{"-f /", "-u /"}; !slices.Equal(did, want) || at[1] == at[0] {
-				t.Errorf("fsfreeze ran with %v after calls %v, want %v and a call between", did, at, want)
-			}
-			wantFile(t, server, ami.ImageID, "/var/www/index.html", "a page\n")
-			image := describe(t, cloud, "", ami.ImageID)
-			ebs := image.BlockDeviceMappings[0].Ebs
-			if image.ImdsSupport != "v2.0" || !aws.ToBool(image.EnaSupport) || image.BootMode != "uefi-preferred" ||
-				aws.ToString(image.RootDeviceName) != "/dev/sda1" || aws.ToInt32(ebs.VolumeSize) != 8 || ebs.VolumeType != "gp3" || !aws.ToBool(ebs.DeleteOnTermination) {
-				t.Errorf("AMI = %+v with root %+v, want IMDSv2, ENA, UEFI and a root /dev/sda1 of 8 GiB, gp3", image, ebs)
-			}
-			destroy(t, ami)
-			wantNoLeftovers(t, server)
+				if got := strings.Join(calls, " "); got != test.calls {
+					t.Errorf("calls = %s, want %s", got, test.calls)
+				}
+				did, at := freeze.list()
+				if !test.capture.CrashConsistent {
+					if len(did) > 0 {
+						t.Errorf("fsfreeze ran with %v, want no run", did)
+					}
+				} else if want := []string{"-f /", "-u /"}; !slices.Equal(did, want) || at[1] == at[0] {
+					t.Errorf("fsfreeze ran with %v after calls %v, want %v and a call between", did, at, want)
+				}
+				wantFile(t, server, ami.ImageID, "/var/www/index.html", "a page\n")
+				image := describe(t, cloud, "", ami.ImageID)
+				ebs := image.BlockDeviceMappings[0].Ebs
+				if image.ImdsSupport != "v2.0" || !aws.ToBool(image.EnaSupport) || image.BootMode != "uefi-preferred" ||
+					aws.ToString(image.RootDeviceName) != "/dev/sda1" || aws.ToInt32(ebs.VolumeSize) != 8 || ebs.VolumeType != "gp3" || !aws.ToBool(ebs.DeleteOnTermination) {
+					t.Errorf("AMI = %+v with root %+v, want IMDSv2, ENA, UEFI and a root /dev/sda1 of 8 GiB, gp3", image, ebs)
+				}
+				destroy(t, ami)
+				wantNoLeftovers(t, server)
+			})
 		})
 	}
 }
@@ -123,53 +126,57 @@ func TestSnapshotsWithEachCallFailing(t *testing.T) {
 }
 
 func TestGuestWithoutFsfreeze(t *testing.T) {
-	server := newServer(t, nil)
-	img := captured(newCloud(server), ec2.Capture{CrashConsistent: true})
-	img.Provisioners = append(img.Provisioners, provision.Shell(`rm "$(command -v fsfreeze)"`).AsRoot())
-	_, err := bake.Bake(t.Context(), nil, img)
-	wantError(t, "Bake", err, "Capture.CrashConsistent needs fsfreeze in the guest")
-	wantNoLeftovers(t, server)
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, nil)
+		img := captured(newCloud(server), ec2.Capture{CrashConsistent: true})
+		img.Provisioners = append(img.Provisioners, provision.Shell(`rm "$(command -v fsfreeze)"`).AsRoot())
+		_, err := bake.Bake(t.Context(), nil, img)
+		wantError(t, "Bake", err, "Capture.CrashConsistent needs fsfreeze in the guest")
+		wantNoLeftovers(t, server)
+	})
 }
 
 func TestFromSnapshotsRejectsBillingCodes(t *testing.T) {
-	server := newServer(t, &ec2test.Options{Images: []ec2test.Image{{
-		Name: "rhel 9", Owner: ec2.Amazon, OwnerAlias: "amazon", Login: "ec2-user", Platform: "Red Hat Enterprise Linux",
-	}}})
-	img := captured(newCloud(server), ec2.Capture{FromSnapshots: true})
-	configure(img, func(b *ec2.Builder) { b.Source = ec2.Newest{Owners: []string{ec2.Amazon}, Name: "rhel*"} })
-	_, err := bake.Bake(t.Context(), nil, img)
-	wantError(t, "Bake", err, "check source image: Builder.Capture.FromSnapshots: ami-", "is Red Hat Enterprise Linux: its billing codes would be lost")
-	wantNoLaunch(t, server)
-	configure(img, func(b *ec2.Builder) { b.Capture = ec2.Capture{} })
-	if _, err := bake.Bake(t.Context(), nil, img); err != nil {
-		t.Errorf("Bake() with CreateImage: error = %v", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, &ec2test.Options{Images: []ec2test.Image{{
+			Name: "rhel 9", Owner: ec2.Amazon, OwnerAlias: "amazon", Login: "ec2-user", Platform: "Red Hat Enterprise Linux",
+		}}})
+		img := captured(newCloud(server), ec2.Capture{FromSnapshots: true})
+		configure(img, func(b *ec2.Builder) { b.Source = ec2.Newest{Owners: []string{ec2.Amazon}, Name: "rhel*"} })
+		_, err := bake.Bake(t.Context(), nil, img)
+		wantError(t, "Bake", err, "check source image: Builder.Capture.FromSnapshots: ami-", "is Red Hat Enterprise Linux: its billing codes would be lost")
+		wantNoLaunch(t, server)
+		configure(img, func(b *ec2.Builder) { b.Capture = ec2.Capture{} })
+		if _, err := bake.Bake(t.Context(), nil, img); err != nil {
+			t.Errorf("Bake() with CreateImage: error = %v", err)
+		}
+	})
 }
 
 func TestIMDSv2(t *testing.T) {
-	server := newServer(t, &ec2test.Options{Images: []ec2test.Image{{Name: "old", Owner: ec2.Canonical, IMDSv1: true}}})
-	cloud := newCloud(server)
-	for want, c := range map[ec2types.ImdsSupportValues][]ec2.Capture{
-		"v2.0": {{}, {FromSnapshots: true}},
-		"":     {{AllowIMDSv1: true}, {AllowIMDSv1: true, FromSnapshots: true}},
-	} {
-		for _, c := range c {
-			img := captured(cloud, c)
-			configure(img, func(b *ec2.Builder) { b.Source = ec2.Newest{Owners: []string{ec2.Canonical}, Name: "old"} })
-			results, err := bake.Bake(t.Context(), nil, img)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := describe(t, cloud, "", results[0].Artifact.ID()).ImdsSupport; got != want {
-				t.Errorf("%+v: IMDS support = %q, want %q", c, got, want)
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, &ec2test.Options{Images: []ec2test.Image{{Name: "old", Owner: ec2.Canonical, IMDSv1: true}}})
+		cloud := newCloud(server)
+		for want, c := range map[ec2types.ImdsSupportValues][]ec2.Capture{
+			"v2.0": {{}, {FromSnapshots: true}},
+			"":     {{AllowIMDSv1: true}, {AllowIMDSv1: true, FromSnapshots: true}},
+		} {
+			for _, c := range c {
+				img := captured(cloud, c)
+				configure(img, func(b *ec2.Builder) { b.Source = ec2.Newest{Owners: []string{ec2.Canonical}, Name: "old"} })
+				results, err := bake.Bake(t.Context(), nil, img)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := describe(t, cloud, "", results[0].Artifact.ID()).ImdsSupport; got != want {
+					t.Errorf("%+v: IMDS support = %q, want %q", c, got, want)
+				}
 			}
 		}
-	}
+	})
 }
 
 func TestBootModes(t *testing.T) {
-	server := newServer(t, nil)
-	cloud := newCloud(server)
 	for name, test := range map[string]struct {
 		capture   ec2.Capture
 		mode, tpm string
@@ -179,15 +186,18 @@ func TestBootModes(t *testing.T) {
 		"legacy":    {capture: ec2.Capture{FromSnapshots: true, BootMode: "legacy-bios"}, mode: "legacy-bios"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			results, err := bake.Bake(t.Context(), nil, captured(cloud, test.capture))
-			if err != nil {
-				t.Fatal(err)
-			}
-			image := describe(t, cloud, "", results[0].Artifact.ID())
-			if string(image.BootMode) != test.mode || string(image.TpmSupport) != test.tpm || !aws.ToBool(image.EnaSupport) ||
-				test.capture.SRIOV && aws.ToString(image.SriovNetSupport) != "simple" {
-				t.Errorf("boot mode %q, TPM %q, ENA %t, SR-IOV %q, want %q, %q, true and SR-IOV %t", image.BootMode, image.TpmSupport, aws.ToBool(image.EnaSupport), aws.ToString(image.SriovNetSupport), test.mode, test.tpm, test.capture.SRIOV)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				cloud := newCloud(newServer(t, nil))
+				results, err := bake.Bake(t.Context(), nil, captured(cloud, test.capture))
+				if err != nil {
+					t.Fatal(err)
+				}
+				image := describe(t, cloud, "", results[0].Artifact.ID())
+				if string(image.BootMode) != test.mode || string(image.TpmSupport) != test.tpm || !aws.ToBool(image.EnaSupport) ||
+					test.capture.SRIOV && aws.ToString(image.SriovNetSupport) != "simple" {
+					t.Errorf("boot mode %q, TPM %q, ENA %t, SR-IOV %q, want %q, %q, true and SR-IOV %t", image.BootMode, image.TpmSupport, aws.ToBool(image.EnaSupport), aws.ToString(image.SriovNetSupport), test.mode, test.tpm, test.capture.SRIOV)
+				}
+			})
 		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/aws/smithy-go"
 
@@ -41,30 +42,32 @@ func TestDeniedError(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := newServer(t, nil)
-			server.Fail(ec2test.Fault{Action: "RunInstances", Denied: &test.denial})
-			if test.decoding.Action != "" {
-				server.Fail(test.decoding)
-			}
-			_, err := bake.Bake(t.Context(), nil, simple(newCloud(server)))
-			wantError(t, "Bake", err, test.want)
-			if err != nil && strings.Contains(err.Error(), test.not) {
-				t.Errorf("Bake() error = %v, want it without %q", err, test.not)
-			}
-			if api, ok := errors.AsType[smithy.APIError](err); !ok || api.ErrorCode() != "UnauthorizedOperation" {
-				t.Errorf("Bake() error = %v, want EC2's error wrapped", err)
-			}
-			denied, ok := errors.AsType[*ec2.DeniedError](err)
-			if want := test.decoding.Action == ""; ok != want {
-				t.Errorf("Bake() error has a DeniedError: %t, want %t", ok, want)
-			}
-			if ok && (denied.Resource != deniedSubnet || denied.Action != "ec2:RunInstances" || denied.Explicit != (test.denial.Statement != "")) {
-				t.Errorf("DeniedError = %+v, want ec2:RunInstances on %s denied by statement %q", denied, deniedSubnet, test.denial.Statement)
-			}
-			if n := server.CallCount("DecodeAuthorizationMessage"); n != 1 {
-				t.Errorf("calls of DecodeAuthorizationMessage = %d, want 1", n)
-			}
-			wantNoLeftovers(t, server)
+			synctest.Test(t, func(t *testing.T) {
+				server := newServer(t, nil)
+				server.Fail(ec2test.Fault{Action: "RunInstances", Denied: &test.denial})
+				if test.decoding.Action != "" {
+					server.Fail(test.decoding)
+				}
+				_, err := bake.Bake(t.Context(), nil, simple(newCloud(server)))
+				wantError(t, "Bake", err, test.want)
+				if err != nil && strings.Contains(err.Error(), test.not) {
+					t.Errorf("Bake() error = %v, want it without %q", err, test.not)
+				}
+				if api, ok := errors.AsType[smithy.APIError](err); !ok || api.ErrorCode() != "UnauthorizedOperation" {
+					t.Errorf("Bake() error = %v, want EC2's error wrapped", err)
+				}
+				denied, ok := errors.AsType[*ec2.DeniedError](err)
+				if want := test.decoding.Action == ""; ok != want {
+					t.Errorf("Bake() error has a DeniedError: %t, want %t", ok, want)
+				}
+				if ok && (denied.Resource != deniedSubnet || denied.Action != "ec2:RunInstances" || denied.Explicit != (test.denial.Statement != "")) {
+					t.Errorf("DeniedError = %+v, want ec2:RunInstances on %s denied by statement %q", denied, deniedSubnet, test.denial.Statement)
+				}
+				if n := server.CallCount("DecodeAuthorizationMessage"); n != 1 {
+					t.Errorf("calls of DecodeAuthorizationMessage = %d, want 1", n)
+				}
+				wantNoLeftovers(t, server)
+			})
 		})
 	}
 }

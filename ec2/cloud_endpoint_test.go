@@ -17,13 +17,13 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/bakestone-go/bakestone/bake"
-	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
@@ -185,7 +185,7 @@ func bakeWithFaults(t *testing.T, n int, kinds ...endpointFault) faultResult {
 				}
 				return kinds[random.IntN(len(kinds))]
 			}}
-			results, err := bake.Bake(t.Context(), &bake.Options{Clock: clock.Scaled(5)}, simple(cloudVia(server, end, cloudOptions(server))))
+			results, err := bake.Bake(t.Context(), nil, simple(cloudVia(server, end, cloudOptions(server))))
 			mu.Lock()
 			defer mu.Unlock()
 			result.faults += end.count()
@@ -237,26 +237,30 @@ func TestFaultTable(t *testing.T) {
 	kinds := slices.Sorted(maps.Keys(faults))
 	for _, kind := range append(kinds, "all kinds") {
 		t.Run(kind, func(t *testing.T) {
-			list := []endpointFault{faults[kind]}
-			if kind == "all kinds" {
-				list = slices.Collect(maps.Values(faults))
-			}
-			r := bakeWithFaults(t, n, list...)
-			t.Logf("| %s | %d | %d | %d | %d | %d | %d |", kind, r.bakes, r.faults, r.baked, r.failed, r.leaked, r.wrong)
-			if r.baked+r.failed != r.bakes || r.leaked > 0 || r.wrong > 0 {
-				t.Errorf("ends of bakes = %+v, want each baked or failed, none leaked or wrong", r)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				list := []endpointFault{faults[kind]}
+				if kind == "all kinds" {
+					list = slices.Collect(maps.Values(faults))
+				}
+				r := bakeWithFaults(t, n, list...)
+				t.Logf("| %s | %d | %d | %d | %d | %d | %d |", kind, r.bakes, r.faults, r.baked, r.failed, r.leaked, r.wrong)
+				if r.baked+r.failed != r.bakes || r.leaked > 0 || r.wrong > 0 {
+					t.Errorf("ends of bakes = %+v, want each baked or failed, none leaked or wrong", r)
+				}
+			})
 		})
 	}
 }
 
 // TestCutResponses cuts one of ten responses. All bakes must succeed.
 func TestCutResponses(t *testing.T) {
-	faults := endpointFaults()
-	r := bakeWithFaults(t, 30, faults["body cut"], faults["connection reset"], faults["truncated"])
-	if r.baked != r.bakes || r.leaked > 0 || r.wrong > 0 || r.faults == 0 {
-		t.Errorf("ends of bakes = %+v, want all baked, some with faults", r)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		faults := endpointFaults()
+		r := bakeWithFaults(t, 30, faults["body cut"], faults["connection reset"], faults["truncated"])
+		if r.baked != r.bakes || r.leaked > 0 || r.wrong > 0 || r.faults == 0 {
+			t.Errorf("ends of bakes = %+v, want all baked, some with faults", r)
+		}
+	})
 }
 
 // onlyCall returns a choice of the fault for all calls of an action.
@@ -298,21 +302,23 @@ func TestCreateWithoutID(t *testing.T) {
 		} {
 			t.Run(action+" "+name, func(t *testing.T) {
 				t.Parallel()
-				server := roleServer(t, nil)
-				end := &badEndpoint{choose: onlyCall(action, alter(nil, body))}
-				_, err := bake.Bake(t.Context(), briskOptions(), test.define(cloudVia(server, end, cloudOptions(server))))
-				want := "the new " + test.kind
-				if name == "empty" {
-					want = ""
-				}
-				// A repetition may find what the first call made; the step that copies is repeated.
-				if err == nil && name != "empty" && action != "CopyImage" {
-					t.Errorf("Bake() error = nil, want one that contains %q", want)
-				}
-				if err != nil {
-					wantError(t, "Bake", err, want)
-					wantNoLeftovers(t, server)
-				}
+				synctest.Test(t, func(t *testing.T) {
+					server := roleServer(t, nil)
+					end := &badEndpoint{choose: onlyCall(action, alter(nil, body))}
+					_, err := bake.Bake(t.Context(), nil, test.define(cloudVia(server, end, cloudOptions(server))))
+					want := "the new " + test.kind
+					if name == "empty" {
+						want = ""
+					}
+					// A repetition may find what the first call made; the step that copies is repeated.
+					if err == nil && name != "empty" && action != "CopyImage" {
+						t.Errorf("Bake() error = nil, want one that contains %q", want)
+					}
+					if err != nil {
+						wantError(t, "Bake", err, want)
+						wantNoLeftovers(t, server)
+					}
+				})
 			})
 		}
 	}
@@ -377,31 +383,33 @@ func TestCreateWithForeignID(t *testing.T) {
 		for _, shown := range []bool{true, false} {
 			t.Run(action+" shown "+strconv.FormatBool(shown), func(t *testing.T) {
 				t.Parallel()
-				server := roleServer(t, nil)
-				id := test.id(newStranger(t, server))
-				before := ids(server.Resources(nil))
-				want := "without the tag " + ec2.TagBuild
-				if !shown {
-					id, want = id[:len(id)-4]+"ffff", "has not shown it for CloudOptions.SettleTime"
-				}
-				if action == "CreateSnapshots" {
-					want = "has not shown it for" // in the build's list
-				}
-				pattern := regexp.MustCompile("<" + test.element + ">[^<]*<")
-				end := &badEndpoint{choose: onlyCall(called, alter(nil, func(b []byte) []byte {
-					return pattern.ReplaceAll(b, []byte("<"+test.element+">"+id+"<"))
-				}))}
-				results, err := bake.Bake(t.Context(), briskOptions(), test.define(cloudVia(server, end, cloudOptions(server))))
-				if action != "CopyImage" { // its step is repeated, and finds the copy by its tag
-					wantError(t, "Bake", err, want, id)
-				} else if err != nil {
-					t.Errorf("Bake() error = %v, want nil", err)
-				}
-				end.mend()
-				destroy(t, results[0].Artifact)
-				if after := ids(server.Resources(nil)); !slices.Equal(before, after) {
-					t.Errorf("resources = %v, want those of before: %v", after, before)
-				}
+				synctest.Test(t, func(t *testing.T) {
+					server := roleServer(t, nil)
+					id := test.id(newStranger(t, server))
+					before := ids(server.Resources(nil))
+					want := "without the tag " + ec2.TagBuild
+					if !shown {
+						id, want = id[:len(id)-4]+"ffff", "has not shown it for CloudOptions.SettleTime"
+					}
+					if action == "CreateSnapshots" {
+						want = "has not shown it for" // in the build's list
+					}
+					pattern := regexp.MustCompile("<" + test.element + ">[^<]*<")
+					end := &badEndpoint{choose: onlyCall(called, alter(nil, func(b []byte) []byte {
+						return pattern.ReplaceAll(b, []byte("<"+test.element+">"+id+"<"))
+					}))}
+					results, err := bake.Bake(t.Context(), nil, test.define(cloudVia(server, end, cloudOptions(server))))
+					if action != "CopyImage" { // its step is repeated, and finds the copy by its tag
+						wantError(t, "Bake", err, want, id)
+					} else if err != nil {
+						t.Errorf("Bake() error = %v, want nil", err)
+					}
+					end.mend()
+					destroy(t, results[0].Artifact)
+					if after := ids(server.Resources(nil)); !slices.Equal(before, after) {
+						t.Errorf("resources = %v, want those of before: %v", after, before)
+					}
+				})
 			})
 		}
 	}
@@ -417,24 +425,26 @@ func TestForeignLaunchTemplateVersion(t *testing.T) {
 		"no number":      {"<versionNumber>[^<]*</versionNumber>", "", "without the new version's number"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := newServer(t, nil)
-			pattern := regexp.MustCompile(test.pattern)
-			end := &badEndpoint{choose: onlyCall("CreateLaunchTemplateVersion", alter(nil, func(b []byte) []byte {
-				return pattern.ReplaceAll(b, []byte(test.replacement))
-			}))}
-			cloud := cloudVia(server, end, cloudOptions(server))
-			if _, err := cloud.Client("").CreateLaunchTemplate(t.Context(), &awsec2.CreateLaunchTemplateInput{
-				LaunchTemplateName: aws.String("web"), LaunchTemplateData: &ec2types.RequestLaunchTemplateData{InstanceType: ec2types.InstanceTypeT3Small},
-			}); err != nil {
-				t.Fatal(err)
-			}
-			img := simple(cloud)
-			img.Publishers = []bake.Publisher{ec2.LaunchTemplate{Name: "web", MakeDefault: true}}
-			_, err := bake.Bake(t.Context(), briskOptions(), img)
-			wantError(t, "Bake", err, test.want)
-			if n := server.CallCount("ModifyLaunchTemplate"); n > 0 || end.count() == 0 {
-				t.Errorf("calls of ModifyLaunchTemplate = %d with %d faults, want none with some", n, end.count())
-			}
+			synctest.Test(t, func(t *testing.T) {
+				server := newServer(t, nil)
+				pattern := regexp.MustCompile(test.pattern)
+				end := &badEndpoint{choose: onlyCall("CreateLaunchTemplateVersion", alter(nil, func(b []byte) []byte {
+					return pattern.ReplaceAll(b, []byte(test.replacement))
+				}))}
+				cloud := cloudVia(server, end, cloudOptions(server))
+				if _, err := cloud.Client("").CreateLaunchTemplate(t.Context(), &awsec2.CreateLaunchTemplateInput{
+					LaunchTemplateName: aws.String("web"), LaunchTemplateData: &ec2types.RequestLaunchTemplateData{InstanceType: ec2types.InstanceTypeT3Small},
+				}); err != nil {
+					t.Fatal(err)
+				}
+				img := simple(cloud)
+				img.Publishers = []bake.Publisher{ec2.LaunchTemplate{Name: "web", MakeDefault: true}}
+				_, err := bake.Bake(t.Context(), nil, img)
+				wantError(t, "Bake", err, test.want)
+				if n := server.CallCount("ModifyLaunchTemplate"); n > 0 || end.count() == 0 {
+					t.Errorf("calls of ModifyLaunchTemplate = %d with %d faults, want none with some", n, end.count())
+				}
+			})
 		})
 	}
 }
@@ -456,15 +466,17 @@ func TestNeverShown(t *testing.T) {
 	} {
 		t.Run(action, func(t *testing.T) {
 			t.Parallel()
-			server := roleServer(t, nil)
-			server.Fail(ec2test.Fault{Action: action, Times: -1, Code: test.code})
-			results, err := bake.Bake(t.Context(), briskOptions(), test.define(newCloud(server)))
-			wantError(t, "Bake", err, "not shown within CloudOptions.SettleTime (5ms)", test.code)
-			if results[0].Artifact != nil {
-				server.Mend()
-				destroy(t, results[0].Artifact)
-			}
-			wantNoLeftovers(t, server)
+			synctest.Test(t, func(t *testing.T) {
+				server := roleServer(t, nil)
+				server.Fail(ec2test.Fault{Action: action, Times: -1, Code: test.code})
+				results, err := bake.Bake(t.Context(), nil, test.define(newCloud(server)))
+				wantError(t, "Bake", err, "not shown within CloudOptions.SettleTime (10s)", test.code)
+				if results[0].Artifact != nil {
+					server.Mend()
+					destroy(t, results[0].Artifact)
+				}
+				wantNoLeftovers(t, server)
+			})
 		})
 	}
 }

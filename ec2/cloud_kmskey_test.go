@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/ec2"
@@ -72,37 +73,39 @@ func TestCopyWithUnusableKey(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := newServer(t, nil)
-			server.Fail(denyDescribeKey())
-			images := server.AddKey(testRegion, "alias/images")
-			server.AddKey("us-east-1", "alias/east")
-			server.AddKey(west, "alias/west")
-			server.AddKeyFor(prodAccount, testRegion, "alias/prod")
-			server.AddRole(ec2test.Role{ARN: prodRole})
-			if !strings.HasPrefix(name, "of the AMI") {
-				if err := server.ShareKey(images, prodAccount); err != nil {
-					t.Fatal(err)
+			synctest.Test(t, func(t *testing.T) {
+				server := newServer(t, nil)
+				server.Fail(denyDescribeKey())
+				images := server.AddKey(testRegion, "alias/images")
+				server.AddKey("us-east-1", "alias/east")
+				server.AddKey(west, "alias/west")
+				server.AddKeyFor(prodAccount, testRegion, "alias/prod")
+				server.AddRole(ec2test.Role{ARN: prodRole})
+				if !strings.HasPrefix(name, "of the AMI") {
+					if err := server.ShareKey(images, prodAccount); err != nil {
+						t.Fatal(err)
+					}
 				}
-			}
-			cloud := newCloud(server)
-			img := setDistribution(encrypted(cloud), func(d *ec2.Distribution) { test.spoil(t, server, d, images) })
-			results, err := bake.Bake(t.Context(), fastOptions(), img)
-			var failed *ec2.DistributionError
-			if !errors.As(err, &failed) || len(failed.Failed) != 1 {
-				t.Fatalf("Bake() error = %v, want a DistributionError with one place", err)
-			}
-			for _, want := range append(test.want, test.place+": ", images) {
-				if !strings.Contains(failed.Failed[0].Error(), want) {
-					t.Errorf("Failed[0] = %v, want one that contains %q", failed.Failed[0], want)
+				cloud := newCloud(server)
+				img := setDistribution(encrypted(cloud), func(d *ec2.Distribution) { test.spoil(t, server, d, images) })
+				results, err := bake.Bake(t.Context(), nil, img)
+				var failed *ec2.DistributionError
+				if !errors.As(err, &failed) || len(failed.Failed) != 1 {
+					t.Fatalf("Bake() error = %v, want a DistributionError with one place", err)
 				}
-			}
-			good := map[string]bool{testRegion: true, "us-east-1": true, west: true, prod: true}
-			delete(good, test.place)
-			if got, want := placesOf(results[0].Artifact), slices.Sorted(maps.Keys(good)); !slices.Equal(got, want) {
-				t.Errorf("places of the AMI = %v, want %v", got, want)
-			}
-			destroy(t, results[0].Artifact)
-			wantNoLeftovers(t, server)
+				for _, want := range append(test.want, test.place+": ", images) {
+					if !strings.Contains(failed.Failed[0].Error(), want) {
+						t.Errorf("Failed[0] = %v, want one that contains %q", failed.Failed[0], want)
+					}
+				}
+				good := map[string]bool{testRegion: true, "us-east-1": true, west: true, prod: true}
+				delete(good, test.place)
+				if got, want := placesOf(results[0].Artifact), slices.Sorted(maps.Keys(good)); !slices.Equal(got, want) {
+					t.Errorf("places of the AMI = %v, want %v", got, want)
+				}
+				destroy(t, results[0].Artifact)
+				wantNoLeftovers(t, server)
+			})
 		})
 	}
 }
@@ -110,33 +113,37 @@ func TestCopyWithUnusableKey(t *testing.T) {
 // TestCopyWithManagedKey encrypts with AWS's managed key, which other accounts cannot
 // use. The preflight checks may not look it up.
 func TestCopyWithManagedKey(t *testing.T) {
-	server := roleServer(t, nil)
-	server.Fail(ec2test.Fault{Action: "GetEbsDefaultKmsKeyId", Code: "UnauthorizedOperation", Times: -1})
-	server.AddKey("us-east-1", "alias/east")
-	img := encrypted(newCloud(server))
-	configure(img, func(b *ec2.Builder) {
-		b.BlockDevices = []ec2.BlockDevice{{Encrypted: ec2.Enabled}}
-		b.Distribute.LaunchPermissions, b.Distribute.SnapshotPermissions = ec2.Permissions{}, ec2.Permissions{}
+	synctest.Test(t, func(t *testing.T) {
+		server := roleServer(t, nil)
+		server.Fail(ec2test.Fault{Action: "GetEbsDefaultKmsKeyId", Code: "UnauthorizedOperation", Times: -1})
+		server.AddKey("us-east-1", "alias/east")
+		img := encrypted(newCloud(server))
+		configure(img, func(b *ec2.Builder) {
+			b.BlockDevices = []ec2.BlockDevice{{Encrypted: ec2.Enabled}}
+			b.Distribute.LaunchPermissions, b.Distribute.SnapshotPermissions = ec2.Permissions{}, ec2.Permissions{}
+		})
+		results, err := bake.Bake(t.Context(), nil, img)
+		var failed *ec2.DistributionError
+		if !errors.As(err, &failed) || len(failed.Failed) != 1 || !strings.Contains(err.Error(), prodAccount+"/"+testRegion+": ") ||
+			!strings.Contains(err.Error(), "AWS Managed CMK can't be shared") {
+			t.Fatalf("Bake() error = %v, want one that the managed key cannot be shared", err)
+		}
+		destroy(t, results[0].Artifact)
+		wantNoLeftovers(t, server)
 	})
-	results, err := bake.Bake(t.Context(), fastOptions(), img)
-	var failed *ec2.DistributionError
-	if !errors.As(err, &failed) || len(failed.Failed) != 1 || !strings.Contains(err.Error(), prodAccount+"/"+testRegion+": ") ||
-		!strings.Contains(err.Error(), "AWS Managed CMK can't be shared") {
-		t.Fatalf("Bake() error = %v, want one that the managed key cannot be shared", err)
-	}
-	destroy(t, results[0].Artifact)
-	wantNoLeftovers(t, server)
 }
 
 // TestLaunchWithUnknownKey checks that a launch error names the keys of the volumes.
 func TestLaunchWithUnknownKey(t *testing.T) {
-	server := newServer(t, nil)
-	server.Fail(denyDescribeKey())
-	img := simple(newCloud(server))
-	img.Builder = ec2.Builder{Cloud: newCloud(server), Source: ubuntu(), BlockDevices: []ec2.BlockDevice{{KMSKey: "alias/none"}}}
-	_, err := bake.Bake(t.Context(), fastOptions(), img)
-	wantError(t, "Bake", err, "Client error on launch; requires KMS key alias/none")
-	wantNoLeftovers(t, server)
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, nil)
+		server.Fail(denyDescribeKey())
+		img := simple(newCloud(server))
+		img.Builder = ec2.Builder{Cloud: newCloud(server), Source: ubuntu(), BlockDevices: []ec2.BlockDevice{{KMSKey: "alias/none"}}}
+		_, err := bake.Bake(t.Context(), nil, img)
+		wantError(t, "Bake", err, "Client error on launch; requires KMS key alias/none")
+		wantNoLeftovers(t, server)
+	})
 }
 
 // TestPolicyOfCopyNeedsSourceKey checks that the account of a copy may use the key that encrypts the AMI.

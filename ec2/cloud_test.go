@@ -81,76 +81,80 @@ func TestCallLimits(t *testing.T) {
 // TestCloudSharedByBakes runs several Bakes on one Cloud. One is canceled and one
 // fails, which must not affect the others.
 func TestCloudSharedByBakes(t *testing.T) {
-	server := roleServer(t, nil)
-	cloud := newCloud(server)
-	canceled, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	var all sync.WaitGroup
-	for i := range 6 {
-		all.Go(func() {
-			ctx, want := t.Context(), bake.StatusBaked
-			images := fleet(cloud, 5)
-			for _, img := range images {
-				step := bake.Step{Name: "planted", At: bake.BeforeCapture, Do: func(context.Context) error { return nil }}
+	synctest.Test(t, func(t *testing.T) {
+		server := roleServer(t, nil)
+		cloud := newCloud(server)
+		canceled, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var all sync.WaitGroup
+		for i := range 6 {
+			all.Go(func() {
+				ctx, want := t.Context(), bake.StatusBaked
+				images := fleet(cloud, 5)
+				for _, img := range images {
+					step := bake.Step{Name: "planted", At: bake.BeforeCapture, Do: func(context.Context) error { return nil }}
+					switch i {
+					case 0:
+						step.Do = func(context.Context) error { cancel(); return nil }
+					case 1:
+						step.Do = func(context.Context) error { return errors.New("planted") }
+					}
+					img.Steps = []bake.Step{step}
+				}
 				switch i {
 				case 0:
-					step.Do = func(context.Context) error { cancel(); return nil }
+					ctx, want = canceled, bake.StatusCanceled
 				case 1:
-					step.Do = func(context.Context) error { return errors.New("planted") }
+					want = bake.StatusFailed
 				}
-				img.Steps = []bake.Step{step}
-			}
-			switch i {
-			case 0:
-				ctx, want = canceled, bake.StatusCanceled
-			case 1:
-				want = bake.StatusFailed
-			}
-			results, err := bake.Bake(ctx, fastOptions(), images...)
-			for _, r := range results {
-				if r.Status != want {
-					t.Errorf("status of %s = %s, want %s (error %v)", r.Image.Name, r.Status, want, err)
+				results, err := bake.Bake(ctx, nil, images...)
+				for _, r := range results {
+					if r.Status != want {
+						t.Errorf("status of %s = %s, want %s (error %v)", r.Image.Name, r.Status, want, err)
+					}
+					destroy(t, r.Artifact)
 				}
-				destroy(t, r.Artifact)
-			}
-		})
-	}
-	all.Wait()
-	wantNoLeftovers(t, server)
+			})
+		}
+		all.Wait()
+		wantNoLeftovers(t, server)
+	})
 }
 
 // TestCloudConfigForSecret reads a secret with an SDK client made from the Cloud,
 // and passes it to a command.
 func TestCloudConfigForSecret(t *testing.T) {
-	server := newServer(t, nil)
-	cloud := newCloud(server)
-	parameters := ssm.NewFromConfig(cloud.Config(""))
-	name := aws.String("/web/token")
-	if _, err := parameters.PutParameter(t.Context(), &ssm.PutParameterInput{
-		Name: name, Value: aws.String("open sesame"), Type: ssmtypes.ParameterTypeSecureString,
-	}); err != nil {
-		t.Fatal(err)
-	}
-	out, err := parameters.GetParameter(t.Context(), &ssm.GetParameterInput{Name: name, WithDecryption: aws.Bool(true)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	img := simple(cloud)
-	img.Provisioners = []bake.Provisioner{provision.Script{
-		Content: `echo "$TOKEN" >/etc/token; echo "it is $TOKEN"`, Sudo: true,
-		Secrets: map[string]bake.Secret{"TOKEN": bake.NewSecret(aws.ToString(out.Parameter.Value))},
-	}}
-	var output []string
-	results, err := bake.Bake(t.Context(), &bake.Options{Observe: func(e bake.Event) {
-		if e.Kind == bake.OutputLine {
-			output = append(output, e.Text)
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, nil)
+		cloud := newCloud(server)
+		parameters := ssm.NewFromConfig(cloud.Config(""))
+		name := aws.String("/web/token")
+		if _, err := parameters.PutParameter(t.Context(), &ssm.PutParameterInput{
+			Name: name, Value: aws.String("open sesame"), Type: ssmtypes.ParameterTypeSecureString,
+		}); err != nil {
+			t.Fatal(err)
 		}
-	}}, img)
-	if err != nil {
-		t.Fatal(err)
-	}
-	wantFile(t, server, results[0].Artifact.ID(), "/etc/token", "open sesame\n")
-	if want := []string{"it is [redacted]"}; !slices.Equal(output, want) {
-		t.Errorf("output = %q, want %q", output, want)
-	}
+		out, err := parameters.GetParameter(t.Context(), &ssm.GetParameterInput{Name: name, WithDecryption: aws.Bool(true)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		img := simple(cloud)
+		img.Provisioners = []bake.Provisioner{provision.Script{
+			Content: `echo "$TOKEN" >/etc/token; echo "it is $TOKEN"`, Sudo: true,
+			Secrets: map[string]bake.Secret{"TOKEN": bake.NewSecret(aws.ToString(out.Parameter.Value))},
+		}}
+		var output []string
+		results, err := bake.Bake(t.Context(), &bake.Options{Observe: func(e bake.Event) {
+			if e.Kind == bake.OutputLine {
+				output = append(output, e.Text)
+			}
+		}}, img)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantFile(t, server, results[0].Artifact.ID(), "/etc/token", "open sesame\n")
+		if want := []string{"it is [redacted]"}; !slices.Equal(output, want) {
+			t.Errorf("output = %q, want %q", output, want)
+		}
+	})
 }

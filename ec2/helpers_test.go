@@ -17,7 +17,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -26,7 +25,6 @@ import (
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
 	"github.com/bakestone-go/bakestone/bake"
-	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 	"github.com/bakestone-go/bakestone/provision"
@@ -42,16 +40,10 @@ func newServer(t testing.TB, o *ec2test.Options) *ec2test.Server {
 	return server
 }
 
-// cloudOptions returns options with the shortest waits.
+// cloudOptions returns options for a server in memory. Its tests run in synctest
+// bubbles, where waiting takes no time.
 func cloudOptions(server *ec2test.Server) *ec2.CloudOptions {
-	return &ec2.CloudOptions{
-		Dial:          server.Dial,
-		SourceAddress: server.SourceAddress,
-		PollInterval:  5 * time.Millisecond,
-		SettleTime:    5 * time.Millisecond,
-		MaxRetryDelay: time.Millisecond,
-		NoCallLimits:  true,
-	}
+	return &ec2.CloudOptions{Dial: server.Dial, SourceAddress: server.SourceAddress, NoCallLimits: true}
 }
 
 func newCloud(server *ec2test.Server) *ec2.Cloud {
@@ -283,9 +275,6 @@ func addProd(server *ec2test.Server, role ec2test.Role) {
 	server.AddKeyFor(prodAccount, testRegion, "alias/prod")
 }
 
-// fastOptions returns options with which pauses take almost no time.
-func fastOptions() *bake.Options { return &bake.Options{Clock: clock.Scaled(1000)} }
-
 // describe returns the description of an AMI.
 func describe(t *testing.T, cloud *ec2.Cloud, region, id string) ec2types.Image {
 	t.Helper()
@@ -424,10 +413,6 @@ func openSSH(t *testing.T, cloud *ec2.Cloud, group *string, cidr string) {
 		t.Fatal(err)
 	}
 }
-
-// briskOptions returns options with short pauses, but with timeouts that hold
-// while many bakes keep the processor busy.
-func briskOptions() *bake.Options { return &bake.Options{Clock: clock.Scaled(50)} }
 
 // allowPublic turns off the block of public access to AMIs in the places.
 func allowPublic(t *testing.T, server *ec2test.Server, places ...string) {

@@ -6,12 +6,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bakestone-go/bakestone/bake"
-	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
@@ -128,113 +128,117 @@ func TestLaunchCandidates(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := newServer(t, nil)
-			cloud := newCloud(server)
-			if test.market != nil {
-				test.market(server)
-			}
-			b := ec2.Builder{Cloud: cloud, Source: ubuntu(), InstanceTypes: types}
-			if test.change != nil {
-				test.change(&b)
-			}
-			var messages []string
-			results, err := bake.Bake(t.Context(), &bake.Options{Observe: func(e bake.Event) {
-				if e.Kind == bake.Message && e.Step == "launch instance" {
-					messages = append(messages, e.Text)
+			synctest.Test(t, func(t *testing.T) {
+				server := newServer(t, nil)
+				cloud := newCloud(server)
+				if test.market != nil {
+					test.market(server)
 				}
-			}}, &bake.Image{Name: "placed", Builder: b})
-			if diff := cmp.Diff(test.want, launches(t, server, cloud)); diff != "" {
-				t.Errorf("launches (-want +got):\n%s", diff)
-			}
-			if test.err == "" && (len(messages) != len(test.want) || !strings.HasPrefix(messages[len(messages)-1], "i-")) {
-				t.Errorf("messages = %q, want one for each of %d refusals and one for the instance", messages, len(test.want)-1)
-			}
-			switch {
-			case test.err == "" && err != nil:
-				t.Fatal(err)
-			case test.err == "":
-				destroy(t, results[0].Artifact)
-			default:
-				wantError(t, "Bake", err, test.err)
-			}
-			wantNoLeftovers(t, server)
+				b := ec2.Builder{Cloud: cloud, Source: ubuntu(), InstanceTypes: types}
+				if test.change != nil {
+					test.change(&b)
+				}
+				var messages []string
+				results, err := bake.Bake(t.Context(), &bake.Options{Observe: func(e bake.Event) {
+					if e.Kind == bake.Message && e.Step == "launch instance" {
+						messages = append(messages, e.Text)
+					}
+				}}, &bake.Image{Name: "placed", Builder: b})
+				if diff := cmp.Diff(test.want, launches(t, server, cloud)); diff != "" {
+					t.Errorf("launches (-want +got):\n%s", diff)
+				}
+				if test.err == "" && (len(messages) != len(test.want) || !strings.HasPrefix(messages[len(messages)-1], "i-")) {
+					t.Errorf("messages = %q, want one for each of %d refusals and one for the instance", messages, len(test.want)-1)
+				}
+				switch {
+				case test.err == "" && err != nil:
+					t.Fatal(err)
+				case test.err == "":
+					destroy(t, results[0].Artifact)
+				default:
+					wantError(t, "Bake", err, test.err)
+				}
+				wantNoLeftovers(t, server)
+			})
 		})
 	}
 }
 
 // TestCapacityWait retries until there is capacity or CapacityWait elapses.
 func TestCapacityWait(t *testing.T) {
-	clock := clock.Scaled(600)
-	server := newServer(t, &ec2test.Options{Clock: clock})
-	o := cloudOptions(server)
-	o.Clock = clock
-	cloud := ec2.NewCloud(server.Config(testRegion), o)
-	for _, test := range []struct {
-		refusals int
-		wait     time.Duration
-		ok       bool
-	}{{4, 5 * time.Minute, true}, {4, 90 * time.Second, false}} {
-		server.Mend()
-		server.Fail(ec2test.Fault{Zone: "eu-west-1a", Times: test.refusals})
-		_, err := bake.Bake(t.Context(), &bake.Options{Clock: clock}, &bake.Image{Name: "waiting", Builder: ec2.Builder{
-			Cloud: cloud, Source: ubuntu(), Network: ec2.Network{AvailabilityZone: "eu-west-1a"}, CapacityWait: test.wait,
-			SSH: ec2.SSH{ConnectTimeout: 10 * time.Hour},
-		}})
-		if (err == nil) != test.ok || err != nil && !errors.Is(err, ec2.ErrNoCapacity) {
-			t.Errorf("Bake() with %d refusals and CapacityWait %v: error = %v, want success: %t", test.refusals, test.wait, err, test.ok)
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, nil)
+		cloud := newCloud(server)
+		for _, test := range []struct {
+			refusals int
+			wait     time.Duration
+			ok       bool
+		}{{4, 5 * time.Minute, true}, {4, 90 * time.Second, false}} {
+			server.Mend()
+			server.Fail(ec2test.Fault{Zone: "eu-west-1a", Times: test.refusals})
+			_, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "waiting", Builder: ec2.Builder{
+				Cloud: cloud, Source: ubuntu(), Network: ec2.Network{AvailabilityZone: "eu-west-1a"}, CapacityWait: test.wait,
+			}})
+			if (err == nil) != test.ok || err != nil && !errors.Is(err, ec2.ErrNoCapacity) {
+				t.Errorf("Bake() with %d refusals and CapacityWait %v: error = %v, want success: %t", test.refusals, test.wait, err, test.ok)
+			}
 		}
-	}
+	})
 }
 
 // TestLaunchRetryAfterTermination terminates instances before they run, as EC2
 // does when it cannot start an instance after all.
 func TestLaunchRetryAfterTermination(t *testing.T) {
-	for _, test := range []struct {
-		failing int
-		want    []string
-	}{
-		{1, []string{"t3.small a launched", "t3.small b launched"}},
-		{9, []string{"t3.small a launched", "t3.small b launched", "t3.small c launched"}},
-	} {
-		server := newServer(t, nil)
-		cloud := newCloud(server)
-		left, options := test.failing, fastOptions()
-		options.Observe = func(e bake.Event) {
-			if e.Kind != bake.ResourceCreated || e.Resource.Kind != "instance" {
-				return
-			}
-			if left--; left >= 0 {
-				if err := server.TerminateInstance(e.Resource.ID); err != nil {
-					t.Error(err)
+	synctest.Test(t, func(t *testing.T) {
+		for _, test := range []struct {
+			failing int
+			want    []string
+		}{
+			{1, []string{"t3.small a launched", "t3.small b launched"}},
+			{9, []string{"t3.small a launched", "t3.small b launched", "t3.small c launched"}},
+		} {
+			server := newServer(t, nil)
+			cloud := newCloud(server)
+			left, options := test.failing, &bake.Options{}
+			options.Observe = func(e bake.Event) {
+				if e.Kind != bake.ResourceCreated || e.Resource.Kind != "instance" {
+					return
+				}
+				if left--; left >= 0 {
+					if err := server.TerminateInstance(e.Resource.ID); err != nil {
+						t.Error(err)
+					}
 				}
 			}
+			results, err := bake.Bake(t.Context(), options, simple(cloud))
+			if fails := test.failing > len(test.want); (err != nil) != fails || fails && !strings.Contains(err.Error(), "wait for instance: ") {
+				t.Errorf("Bake() with %d terminated instances: error = %v, want success: %t", test.failing, err, !fails)
+			}
+			if diff := cmp.Diff(test.want, launches(t, server, cloud)); diff != "" {
+				t.Errorf("launches (-want +got):\n%s", diff)
+			}
+			destroy(t, results[0].Artifact)
+			wantNoLeftovers(t, server)
 		}
-		results, err := bake.Bake(t.Context(), options, simple(cloud))
-		if fails := test.failing > len(test.want); (err != nil) != fails || fails && !strings.Contains(err.Error(), "wait for instance: ") {
-			t.Errorf("Bake() with %d terminated instances: error = %v, want success: %t", test.failing, err, !fails)
-		}
-		if diff := cmp.Diff(test.want, launches(t, server, cloud)); diff != "" {
-			t.Errorf("launches (-want +got):\n%s", diff)
-		}
-		destroy(t, results[0].Artifact)
-		wantNoLeftovers(t, server)
-	}
+	})
 }
 
 // TestLaunchClientTokens checks that each candidate has another client token, and
 // a repeated call the same one.
 func TestLaunchClientTokens(t *testing.T) {
-	server := newServer(t, nil)
-	server.SetCapacity("t3.small", "eu-west-1a", 0)
-	server.Fail(ec2test.Fault{Action: "RunInstances", Nth: 2, When: ec2test.After}) // lose its response
-	if _, err := bake.Bake(t.Context(), nil, simple(newCloud(server))); err != nil {
-		t.Fatal(err)
-	}
-	var tokens []string
-	for _, c := range callsOf(server.Calls(), "RunInstances") {
-		tokens = append(tokens, c.Params.Get("ClientToken"))
-	}
-	if len(tokens) != 3 || tokens[0] == tokens[1] || tokens[1] != tokens[2] || slices.Contains(tokens, "") || len(tokens[0]) > 64 {
-		t.Errorf("client tokens = %q, want one for the first candidate and another one twice for the second", tokens)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, nil)
+		server.SetCapacity("t3.small", "eu-west-1a", 0)
+		server.Fail(ec2test.Fault{Action: "RunInstances", Nth: 2, When: ec2test.After}) // lose its response
+		if _, err := bake.Bake(t.Context(), nil, simple(newCloud(server))); err != nil {
+			t.Fatal(err)
+		}
+		var tokens []string
+		for _, c := range callsOf(server.Calls(), "RunInstances") {
+			tokens = append(tokens, c.Params.Get("ClientToken"))
+		}
+		if len(tokens) != 3 || tokens[0] == tokens[1] || tokens[1] != tokens[2] || slices.Contains(tokens, "") || len(tokens[0]) > 64 {
+			t.Errorf("client tokens = %q, want one for the first candidate and another one twice for the second", tokens)
+		}
+	})
 }

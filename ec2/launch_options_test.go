@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -116,123 +117,130 @@ func TestLaunchOptions(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := newServer(t, nil)
-			cloud := newCloud(server)
-			b := ec2.Builder{Cloud: cloud, Source: ubuntu()}
-			test.change(&b)
-			var seen ec2types.Instance
-			if _, err := bake.Bake(t.Context(), nil, &bake.Image{
-				Name: "options", Builder: b, Steps: []bake.Step{describeMachine(cloud, &seen)},
-			}); err != nil {
-				t.Fatal(err)
-			}
-			params := paramsOf(t, server, "RunInstances")
-			for param, want := range test.params {
-				if got := params.Get(param); got != want {
-					t.Errorf("RunInstances %s = %q, want %q", param, got, want)
+			synctest.Test(t, func(t *testing.T) {
+				server := newServer(t, nil)
+				cloud := newCloud(server)
+				b := ec2.Builder{Cloud: cloud, Source: ubuntu()}
+				test.change(&b)
+				var seen ec2types.Instance
+				if _, err := bake.Bake(t.Context(), nil, &bake.Image{
+					Name: "options", Builder: b, Steps: []bake.Step{describeMachine(cloud, &seen)},
+				}); err != nil {
+					t.Fatal(err)
 				}
-			}
-			if test.check != nil && !test.check(seen) {
-				t.Errorf("instance = %+v, want one with the option %q", seen, name)
-			}
+				params := paramsOf(t, server, "RunInstances")
+				for param, want := range test.params {
+					if got := params.Get(param); got != want {
+						t.Errorf("RunInstances %s = %q, want %q", param, got, want)
+					}
+				}
+				if test.check != nil && !test.check(seen) {
+					t.Errorf("instance = %+v, want one with the option %q", seen, name)
+				}
+			})
 		})
 	}
 }
 
 func TestSecurityGroupFilters(t *testing.T) {
-	server := newServer(t, nil)
-	cloud := newCloud(server)
-	client := cloud.Client("")
-	var want []string
-	for _, name := range []string{"builders", "monitoring", "others"} {
-		group, err := client.CreateSecurityGroup(t.Context(), &awsec2.CreateSecurityGroupInput{
-			GroupName: aws.String(name), Description: aws.String(name), TagSpecifications: []ec2types.TagSpecification{{
-				ResourceType: "security-group", Tags: []ec2types.Tag{{Key: aws.String("for"), Value: aws.String(name[:1])}},
-			}},
-		})
-		if err != nil {
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, nil)
+		cloud := newCloud(server)
+		client := cloud.Client("")
+		var want []string
+		for _, name := range []string{"builders", "monitoring", "others"} {
+			group, err := client.CreateSecurityGroup(t.Context(), &awsec2.CreateSecurityGroupInput{
+				GroupName: aws.String(name), Description: aws.String(name), TagSpecifications: []ec2types.TagSpecification{{
+					ResourceType: "security-group", Tags: []ec2types.Tag{{Key: aws.String("for"), Value: aws.String(name[:1])}},
+				}},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if name == "others" {
+				continue
+			}
+			want = append(want, *group.GroupId)
+			openSSH(t, cloud, group.GroupId, "0.0.0.0/0")
+		}
+		b := ec2.Builder{Cloud: cloud, Source: ubuntu(), Network: ec2.Network{SecurityGroupFilters: ec2.Filters{"tag:for": {"b", "m"}}}}
+		if _, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "groups", Builder: b}); err != nil {
 			t.Fatal(err)
 		}
-		if name == "others" {
-			continue
+		run := paramsOf(t, server, "RunInstances").Encode()
+		if server.CallCount("DeleteSecurityGroup") != 0 || !strings.Contains(run, want[0]) || !strings.Contains(run, want[1]) || strings.Count(run, "SecurityGroupId") != 2 {
+			t.Errorf("RunInstances parameters = %s, want the groups %v", run, want)
 		}
-		want = append(want, *group.GroupId)
-		openSSH(t, cloud, group.GroupId, "0.0.0.0/0")
-	}
-	b := ec2.Builder{Cloud: cloud, Source: ubuntu(), Network: ec2.Network{SecurityGroupFilters: ec2.Filters{"tag:for": {"b", "m"}}}}
-	if _, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "groups", Builder: b}); err != nil {
-		t.Fatal(err)
-	}
-	run := paramsOf(t, server, "RunInstances").Encode()
-	if server.CallCount("DeleteSecurityGroup") != 0 || !strings.Contains(run, want[0]) || !strings.Contains(run, want[1]) || strings.Count(run, "SecurityGroupId") != 2 {
-		t.Errorf("RunInstances parameters = %s, want the groups %v", run, want)
-	}
-	b.Network.SecurityGroupFilters = ec2.Filters{"tag:for": {"nobody"}}
-	_, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "groups", Builder: b})
-	wantError(t, "Bake", err, "Builder.Network.SecurityGroupFilters: no matching security group in vpc-")
+		b.Network.SecurityGroupFilters = ec2.Filters{"tag:for": {"nobody"}}
+		_, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "groups", Builder: b})
+		wantError(t, "Bake", err, "Builder.Network.SecurityGroupFilters: no matching security group in vpc-")
+	})
 }
 
 // TestLaunchEncryption checks that volumes are encrypted from the launch on, and
 // so are their snapshots, without a second copy of the AMI.
 func TestLaunchEncryption(t *testing.T) {
-	server := newServer(t, nil)
-	cloud := newCloud(server)
-	key := server.AddKey(testRegion, "alias/images")
-	img := &bake.Image{Name: "secret", Builder: ec2.Builder{Cloud: cloud, Source: ubuntu(), BlockDevices: []ec2.BlockDevice{
-		{Encrypted: ec2.Enabled, KMSKey: "alias/images", InitializationMiB: 200},
-		{Device: "/dev/sdf", SizeGiB: 4, Type: "io2", IOPS: 1000, KMSKey: key},
-	}}}
-	results, err := bake.Bake(t.Context(), nil, img)
-	if err != nil {
-		t.Fatal(err)
-	}
-	snapshots, err := cloud.Client("").DescribeSnapshots(t.Context(), &awsec2.DescribeSnapshotsInput{OwnerIds: []string{"self"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range snapshots.Snapshots {
-		if !*s.Encrypted || *s.KmsKeyId != key {
-			t.Errorf("snapshot %s = %+v, want it encrypted with %s", *s.SnapshotId, s, key)
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, nil)
+		cloud := newCloud(server)
+		key := server.AddKey(testRegion, "alias/images")
+		img := &bake.Image{Name: "secret", Builder: ec2.Builder{Cloud: cloud, Source: ubuntu(), BlockDevices: []ec2.BlockDevice{
+			{Encrypted: ec2.Enabled, KMSKey: "alias/images", InitializationMiB: 200},
+			{Device: "/dev/sdf", SizeGiB: 4, Type: "io2", IOPS: 1000, KMSKey: key},
+		}}}
+		results, err := bake.Bake(t.Context(), nil, img)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if calls := server.CallCount("CopyImage") + server.CallCount("CreateImage"); len(snapshots.Snapshots) != 2 || calls != 1 {
-		t.Errorf("snapshots = %d by %d calls of CopyImage and CreateImage, want 2 by 1", len(snapshots.Snapshots), calls)
-	}
-	if got := paramsOf(t, server, "RunInstances").Get("BlockDeviceMapping.1.Ebs.VolumeInitializationRate"); got != "200" {
-		t.Errorf("RunInstances VolumeInitializationRate = %q, want %q", got, "200")
-	}
-	destroy(t, results[0].Artifact)
+		snapshots, err := cloud.Client("").DescribeSnapshots(t.Context(), &awsec2.DescribeSnapshotsInput{OwnerIds: []string{"self"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range snapshots.Snapshots {
+			if !*s.Encrypted || *s.KmsKeyId != key {
+				t.Errorf("snapshot %s = %+v, want it encrypted with %s", *s.SnapshotId, s, key)
+			}
+		}
+		if calls := server.CallCount("CopyImage") + server.CallCount("CreateImage"); len(snapshots.Snapshots) != 2 || calls != 1 {
+			t.Errorf("snapshots = %d by %d calls of CopyImage and CreateImage, want 2 by 1", len(snapshots.Snapshots), calls)
+		}
+		if got := paramsOf(t, server, "RunInstances").Get("BlockDeviceMapping.1.Ebs.VolumeInitializationRate"); got != "200" {
+			t.Errorf("RunInstances VolumeInitializationRate = %q, want %q", got, "200")
+		}
+		destroy(t, results[0].Artifact)
 
-	if err := server.DisableKey(key); err != nil {
-		t.Fatal(err)
-	}
-	server.Fail(denyDescribeKey())
-	_, err = bake.Bake(t.Context(), nil, img)
-	wantError(t, "Bake", err, "KMS key provided is in an incorrect state; requires KMS keys alias/images and "+key)
-	wantNoLeftovers(t, server)
+		if err := server.DisableKey(key); err != nil {
+			t.Fatal(err)
+		}
+		server.Fail(denyDescribeKey())
+		_, err = bake.Bake(t.Context(), nil, img)
+		wantError(t, "Bake", err, "KMS key provided is in an incorrect state; requires KMS keys alias/images and "+key)
+		wantNoLeftovers(t, server)
+	})
 }
 
 // TestOmittedDevice bakes a layer without one of its source's volumes.
 func TestOmittedDevice(t *testing.T) {
-	server := newServer(t, nil)
-	cloud := newCloud(server)
-	base := simple(cloud)
-	base.Builder = ec2.Builder{Cloud: cloud, Source: ubuntu(), BlockDevices: []ec2.BlockDevice{{Device: "/dev/sdf", SizeGiB: 2}}}
-	layer := &bake.Image{Name: "layer", From: base, Builder: ec2.Builder{
-		Cloud: cloud, BlockDevices: []ec2.BlockDevice{{Device: "/dev/sdf", Omit: true}},
-	}}
-	results, err := bake.Bake(t.Context(), nil, base, layer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if b, l := len(amiOf(t, results[0]).Snapshots), len(amiOf(t, results[1]).Snapshots); b != 2 || l != 1 {
-		t.Errorf("snapshots of base and layer = %d, %d, want 2, 1", b, l)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, nil)
+		cloud := newCloud(server)
+		base := simple(cloud)
+		base.Builder = ec2.Builder{Cloud: cloud, Source: ubuntu(), BlockDevices: []ec2.BlockDevice{{Device: "/dev/sdf", SizeGiB: 2}}}
+		layer := &bake.Image{Name: "layer", From: base, Builder: ec2.Builder{
+			Cloud: cloud, BlockDevices: []ec2.BlockDevice{{Device: "/dev/sdf", Omit: true}},
+		}}
+		results, err := bake.Bake(t.Context(), nil, base, layer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, l := len(amiOf(t, results[0]).Snapshots), len(amiOf(t, results[1]).Snapshots); b != 2 || l != 1 {
+			t.Errorf("snapshots of base and layer = %d, %d, want 2, 1", b, l)
+		}
+	})
 }
 
 // TestAddresses bakes over each address of the instance.
 func TestAddresses(t *testing.T) {
-	server := newServer(t, &ec2test.Options{IPv6: true})
 	loopback := []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32"), netip.MustParsePrefix("::1/128")}
 	for name, test := range map[string]struct {
 		change func(*ec2.Builder)
@@ -250,22 +258,25 @@ func TestAddresses(t *testing.T) {
 		}, "[2001:db8::"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			recorder := &dialRecorder{dial: server.Dial}
-			o := cloudOptions(server)
-			o.Dial = recorder.Dial
-			b := ec2.Builder{Cloud: ec2.NewCloud(server.Config(testRegion), o), Source: ubuntu()}
-			test.change(&b)
-			if _, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "reached", Builder: b}); err != nil {
-				t.Fatal(err)
-			}
-			if len(recorder.addresses()) == 0 {
-				t.Error("dialed no address")
-			}
-			for _, addr := range recorder.addresses() {
-				if !strings.HasPrefix(addr, test.want) || !strings.HasSuffix(addr, ":22") {
-					t.Errorf("dialed %s, want %s…:22", addr, test.want)
+			synctest.Test(t, func(t *testing.T) {
+				server := newServer(t, &ec2test.Options{IPv6: true})
+				recorder := &dialRecorder{dial: server.Dial}
+				o := cloudOptions(server)
+				o.Dial = recorder.Dial
+				b := ec2.Builder{Cloud: ec2.NewCloud(server.Config(testRegion), o), Source: ubuntu()}
+				test.change(&b)
+				if _, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "reached", Builder: b}); err != nil {
+					t.Fatal(err)
 				}
-			}
+				if len(recorder.addresses()) == 0 {
+					t.Error("dialed no address")
+				}
+				for _, addr := range recorder.addresses() {
+					if !strings.HasPrefix(addr, test.want) || !strings.HasSuffix(addr, ":22") {
+						t.Errorf("dialed %s, want %s…:22", addr, test.want)
+					}
+				}
+			})
 		})
 	}
 }

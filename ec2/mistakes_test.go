@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -91,25 +92,27 @@ func TestMistakes(t *testing.T) {
 		}},
 	} {
 		t.Run(m.mistake, func(t *testing.T) {
-			server := newServer(t, &ec2test.Options{Regions: []string{testRegion}})
-			img := simple(newCloud(server))
-			configure(img, func(b *ec2.Builder) { m.make(definition{img, b, server}) })
-			_, err := bake.Bake(t.Context(), nil, img)
-			if err == nil {
-				t.Fatal("Bake() = nil, want an error")
-			}
-			text := random.ReplaceAllString(varying.Replace(err.Error()), "$1…")
-			_, row, found := strings.Cut(string(page), "\n| "+m.mistake+" | ")
-			row, _, _ = strings.Cut(row, "\n")
-			_, row, _ = strings.Cut(row, " | `")
-			want := strings.TrimSuffix(row, "…` |") // the rest is the network's
-			if want == row {
-				want = strings.TrimSuffix(row, "` |")
-				found = found && want == text
-			}
-			if !found || !strings.HasPrefix(text, want) {
-				t.Errorf("%s has for %q\n%s\nBake() = \n%s", mistakesPage, m.mistake, want, text)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				server := newServer(t, &ec2test.Options{Regions: []string{testRegion}})
+				img := simple(newCloud(server))
+				configure(img, func(b *ec2.Builder) { m.make(definition{img, b, server}) })
+				_, err := bake.Bake(t.Context(), nil, img)
+				if err == nil {
+					t.Fatal("Bake() = nil, want an error")
+				}
+				text := random.ReplaceAllString(varying.Replace(err.Error()), "$1…")
+				_, row, found := strings.Cut(string(page), "\n| "+m.mistake+" | ")
+				row, _, _ = strings.Cut(row, "\n")
+				_, row, _ = strings.Cut(row, " | `")
+				want := strings.TrimSuffix(row, "…` |") // the rest is the network's
+				if want == row {
+					want = strings.TrimSuffix(row, "` |")
+					found = found && want == text
+				}
+				if !found || !strings.HasPrefix(text, want) {
+					t.Errorf("%s has for %q\n%s\nBake() = \n%s", mistakesPage, m.mistake, want, text)
+				}
+			})
 		})
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -21,34 +22,36 @@ import (
 func TestPlanMatchesBake(t *testing.T) {
 	for _, d := range definitions() {
 		t.Run(d.name, func(t *testing.T) {
-			server, cloud := definitionServer(t)
-			img := d.image(cloud)
-			img.Checks = []bake.Check{bake.CheckFunc{Do: func(context.Context, bake.Machine) error { return nil }}}
-			before, calls := server.Leftovers(), len(server.Calls())
-			plan, err := ec2.Plan(t.Context(), img)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(before, server.Leftovers()); diff != "" {
-				t.Errorf("Plan() changed resources (-before +after):\n%s", diff)
-			}
-			for _, c := range changingCalls(server.Calls()[calls:]) {
-				if !strings.HasPrefix(c, "RunInstances") && !strings.HasPrefix(c, "CreateSecurityGroup") {
-					t.Errorf("Plan() called %s, want only dry runs", c)
+			synctest.Test(t, func(t *testing.T) {
+				server, cloud := definitionServer(t)
+				img := d.image(cloud)
+				img.Checks = []bake.Check{bake.CheckFunc{Do: func(context.Context, bake.Machine) error { return nil }}}
+				before, calls := server.Leftovers(), len(server.Calls())
+				plan, err := ec2.Plan(t.Context(), img)
+				if err != nil {
+					t.Fatal(err)
 				}
-			}
-			calls = len(server.Calls())
-			if _, err := bake.Bake(t.Context(), briskOptions(), img); err != nil {
-				t.Fatal(err)
-			}
-			var planned []string
-			for _, c := range plan.Images[0].Calls {
-				planned = append(planned, c.Action+" "+c.Region+map[bool]string{true: " by another account"}[c.Role != ""])
-			}
-			slices.Sort(planned)
-			if diff := cmp.Diff(changingCalls(server.Calls()[calls:]), planned); diff != "" {
-				t.Errorf("calls (-made +planned):\n%s", diff)
-			}
+				if diff := cmp.Diff(before, server.Leftovers()); diff != "" {
+					t.Errorf("Plan() changed resources (-before +after):\n%s", diff)
+				}
+				for _, c := range changingCalls(server.Calls()[calls:]) {
+					if !strings.HasPrefix(c, "RunInstances") && !strings.HasPrefix(c, "CreateSecurityGroup") {
+						t.Errorf("Plan() called %s, want only dry runs", c)
+					}
+				}
+				calls = len(server.Calls())
+				if _, err := bake.Bake(t.Context(), nil, img); err != nil {
+					t.Fatal(err)
+				}
+				var planned []string
+				for _, c := range plan.Images[0].Calls {
+					planned = append(planned, c.Action+" "+c.Region+map[bool]string{true: " by another account"}[c.Role != ""])
+				}
+				slices.Sort(planned)
+				if diff := cmp.Diff(changingCalls(server.Calls()[calls:]), planned); diff != "" {
+					t.Errorf("calls (-made +planned):\n%s", diff)
+				}
+			})
 		})
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -129,25 +130,27 @@ func definitions() []definition {
 func TestPolicyMatchesCalls(t *testing.T) {
 	for _, d := range definitions() {
 		t.Run(d.name, func(t *testing.T) {
-			server, cloud := definitionServer(t)
-			before := len(server.Calls())
-			img := d.image(cloud)
-			for _, account := range []string{mainAccount, prodAccount} {
-				server.Fail(ec2test.Fault{Action: "PutParameter", Account: account, When: ec2test.After})
-			}
-			if _, err := bake.Bake(t.Context(), briskOptions(), img); err != nil {
-				t.Fatal(err)
-			}
-			server.Mend()
-			exerciseFailures(t, server, cloud, d)
-
-			for account, cloud := range cloudsOf(cloud, img) {
-				want := slices.DeleteFunc(actionsOf(server.Calls()[before:], account), neverCalled)
-				got := slices.DeleteFunc(ec2.Policy(cloud, img).Actions(), neverCalled)
-				if diff := cmp.Diff(want, got); diff != "" {
-					t.Errorf("account %s (-calls +policy):\n%s", account, diff)
+			synctest.Test(t, func(t *testing.T) {
+				server, cloud := definitionServer(t)
+				before := len(server.Calls())
+				img := d.image(cloud)
+				for _, account := range []string{mainAccount, prodAccount} {
+					server.Fail(ec2test.Fault{Action: "PutParameter", Account: account, When: ec2test.After})
 				}
-			}
+				if _, err := bake.Bake(t.Context(), nil, img); err != nil {
+					t.Fatal(err)
+				}
+				server.Mend()
+				exerciseFailures(t, server, cloud, d)
+
+				for account, cloud := range cloudsOf(cloud, img) {
+					want := slices.DeleteFunc(actionsOf(server.Calls()[before:], account), neverCalled)
+					got := slices.DeleteFunc(ec2.Policy(cloud, img).Actions(), neverCalled)
+					if diff := cmp.Diff(want, got); diff != "" {
+						t.Errorf("account %s (-calls +policy):\n%s", account, diff)
+					}
+				}
+			})
 		})
 	}
 }
@@ -178,7 +181,7 @@ func exerciseFailures(t *testing.T, server *ec2test.Server, cloud *ec2.Cloud, d 
 	img := d.image(cloud)
 	if b, ok := img.Builder.(ec2.Builder); ok && len(b.Distribute.Copies) > 0 {
 		server.Fail(ec2test.Fault{Action: "CopyImage", Account: prodAccount, Denied: &ec2test.Denial{Resource: "arn:aws:ec2:eu-west-1::image/*"}})
-		results, err := bake.Bake(t.Context(), briskOptions(), img)
+		results, err := bake.Bake(t.Context(), nil, img)
 		if err == nil {
 			t.Error("Bake() with a denied copy: error = nil")
 		}
@@ -187,25 +190,25 @@ func exerciseFailures(t *testing.T, server *ec2test.Server, cloud *ec2.Cloud, d 
 	}
 	img = d.image(cloud)
 	img.Publishers = []bake.Publisher{fails}
-	if _, err := bake.Bake(t.Context(), briskOptions(), img); !errors.Is(err, planted) {
+	if _, err := bake.Bake(t.Context(), nil, img); !errors.Is(err, planted) {
 		t.Errorf("Bake() with a failing publisher: error = %v, want %v", err, planted)
 	}
 	server.Mend()
 	server.Fail(ec2test.Fault{Action: "RunInstances", Denied: &ec2test.Denial{Resource: deniedSubnet}})
-	if _, err := bake.Bake(t.Context(), briskOptions(), d.image(cloud)); err == nil {
+	if _, err := bake.Bake(t.Context(), nil, d.image(cloud)); err == nil {
 		t.Error("Bake() with a denied launch: error = nil")
 	}
 	server.Mend()
 	refused := errors.New("refused")
 	img = setDistribution(d.image(cloud), func(d *ec2.Distribution) { d.AllOrNothing = true })
 	img.Checks = []bake.Check{bake.CheckFunc{Do: func(context.Context, bake.Machine) error { return refused }}}
-	if _, err := bake.Bake(t.Context(), briskOptions(), img); !errors.Is(err, refused) {
+	if _, err := bake.Bake(t.Context(), nil, img); !errors.Is(err, refused) {
 		t.Errorf("Bake() with a failing check: error = %v, want %v", err, refused)
 	}
 	if b, ok := img.Builder.(ec2.Builder); ok && len(b.Distribute.Copies) > 0 {
 		img.Checks = nil
 		server.Fail(ec2test.Fault{Action: "EnableImageDeprecation", Region: "us-west-2", Code: "UnauthorizedOperation", Times: -1})
-		if _, err := bake.Bake(t.Context(), briskOptions(), img); err == nil {
+		if _, err := bake.Bake(t.Context(), nil, img); err == nil {
 			t.Error("Bake() with a denied deprecation: error = nil")
 		}
 		server.Mend()
@@ -213,7 +216,7 @@ func exerciseFailures(t *testing.T, server *ec2test.Server, cloud *ec2.Cloud, d 
 	for _, action := range []string{"CreateSecurityGroup", "RunInstances", "CreateImage", "RegisterImage"} {
 		server.Fail(ec2test.Fault{Action: action, When: ec2test.After, Times: attempts})
 		if server.CallCount(action) > 0 {
-			if _, err := bake.Bake(t.Context(), briskOptions(), d.image(cloud)); err == nil {
+			if _, err := bake.Bake(t.Context(), nil, d.image(cloud)); err == nil {
 				t.Errorf("Bake() with lost responses of %s: error = nil", action)
 			}
 		}

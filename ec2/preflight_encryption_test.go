@@ -2,6 +2,7 @@ package ec2_test
 
 import (
 	"testing"
+	"testing/synctest"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -91,32 +92,34 @@ func TestEncryptionPreventsSharing(t *testing.T) {
 		"copied by another account": {disks: encrypted, share: ec2.Distribution{Copies: []ec2.Copy{{Region: testRegion}}}, want: []string{home + rootKey}}, // see below
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := roleServer(t, nil)
-			if test.prepare != nil {
-				test.prepare(t, server)
-			}
-			allowPublic(t, server, testRegion)
-			cloud := newCloud(server)
-			img := configure(simple(cloud), func(b *ec2.Builder) { b.BlockDevices, b.Distribute = test.disks, test.share })
-			if name == "copied by another account" {
-				setDistribution(img, func(d *ec2.Distribution) { d.Copies[0].Cloud = cloud.Assume(ec2.Role{ARN: prodRole}) })
-			}
-			_, planErr := ec2.Plan(t.Context(), img)
-			results, err := bake.Bake(t.Context(), fastOptions(), img)
-			if len(test.want) == 0 {
-				if err != nil || planErr != nil {
-					t.Fatalf("Bake() error = %v, Plan() error = %v, want none", err, planErr)
+			synctest.Test(t, func(t *testing.T) {
+				server := roleServer(t, nil)
+				if test.prepare != nil {
+					test.prepare(t, server)
 				}
-				destroy(t, results[0].Artifact)
-			}
-			for _, want := range test.want {
-				wantError(t, "Bake", err, "check destinations: ", want)
-				wantError(t, "Plan", planErr, want)
-			}
-			if len(test.want) > 0 && server.CallCount("CreateSecurityGroup") > 1 { // the dry run of Plan
-				t.Errorf("calls of CreateSecurityGroup = %d, want at most 1", server.CallCount("CreateSecurityGroup"))
-			}
-			wantNoLeftovers(t, server)
+				allowPublic(t, server, testRegion)
+				cloud := newCloud(server)
+				img := configure(simple(cloud), func(b *ec2.Builder) { b.BlockDevices, b.Distribute = test.disks, test.share })
+				if name == "copied by another account" {
+					setDistribution(img, func(d *ec2.Distribution) { d.Copies[0].Cloud = cloud.Assume(ec2.Role{ARN: prodRole}) })
+				}
+				_, planErr := ec2.Plan(t.Context(), img)
+				results, err := bake.Bake(t.Context(), nil, img)
+				if len(test.want) == 0 {
+					if err != nil || planErr != nil {
+						t.Fatalf("Bake() error = %v, Plan() error = %v, want none", err, planErr)
+					}
+					destroy(t, results[0].Artifact)
+				}
+				for _, want := range test.want {
+					wantError(t, "Bake", err, "check destinations: ", want)
+					wantError(t, "Plan", planErr, want)
+				}
+				if len(test.want) > 0 && server.CallCount("CreateSecurityGroup") > 1 { // the dry run of Plan
+					t.Errorf("calls of CreateSecurityGroup = %d, want at most 1", server.CallCount("CreateSecurityGroup"))
+				}
+				wantNoLeftovers(t, server)
+			})
 		})
 	}
 }
@@ -136,31 +139,33 @@ func TestEncryptedSourcePreventsSharing(t *testing.T) {
 		"not encrypted yet": {ec2.BlockDevice{}, ec2.BlockDevice{}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := roleServer(t, nil)
-			cloud := newCloud(server)
-			base := configure(simple(cloud), func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{test.source} })
-			base.Name = "base"
-			results, err := bake.Bake(t.Context(), nil, base)
-			if err != nil {
-				t.Fatal(err)
-			}
-			img := configure(simple(cloud), func(b *ec2.Builder) {
-				b.Source = ec2.ImageID(results[0].Artifact.ID())
-				b.Distribute.LaunchPermissions.Accounts = []string{friend}
-				if test.disk != (ec2.BlockDevice{}) {
-					b.BlockDevices = []ec2.BlockDevice{test.disk}
+			synctest.Test(t, func(t *testing.T) {
+				server := roleServer(t, nil)
+				cloud := newCloud(server)
+				base := configure(simple(cloud), func(b *ec2.Builder) { b.BlockDevices = []ec2.BlockDevice{test.source} })
+				base.Name = "base"
+				results, err := bake.Bake(t.Context(), nil, base)
+				if err != nil {
+					t.Fatal(err)
 				}
+				img := configure(simple(cloud), func(b *ec2.Builder) {
+					b.Source = ec2.ImageID(results[0].Artifact.ID())
+					b.Distribute.LaunchPermissions.Accounts = []string{friend}
+					if test.disk != (ec2.BlockDevice{}) {
+						b.BlockDevices = []ec2.BlockDevice{test.disk}
+					}
+				})
+				_, planErr := ec2.Plan(t.Context(), img)
+				_, err = bake.Bake(t.Context(), nil, img)
+				if test.want == "" {
+					if err != nil || planErr != nil {
+						t.Errorf("Bake() error = %v, Plan() error = %v, want none", err, planErr)
+					}
+					return
+				}
+				wantError(t, "Bake", err, "check destinations: "+testRegion+": "+test.want)
+				wantError(t, "Plan", planErr, test.want)
 			})
-			_, planErr := ec2.Plan(t.Context(), img)
-			_, err = bake.Bake(t.Context(), nil, img)
-			if test.want == "" {
-				if err != nil || planErr != nil {
-					t.Errorf("Bake() error = %v, Plan() error = %v, want none", err, planErr)
-				}
-				return
-			}
-			wantError(t, "Bake", err, "check destinations: "+testRegion+": "+test.want)
-			wantError(t, "Plan", planErr, test.want)
 		})
 	}
 }
@@ -168,11 +173,13 @@ func TestEncryptedSourcePreventsSharing(t *testing.T) {
 // TestEncryptionUnknown checks that a bake that may not look up the account's
 // encryption goes on.
 func TestEncryptionUnknown(t *testing.T) {
-	server := roleServer(t, nil)
-	for _, action := range []string{"GetEbsEncryptionByDefault", "GetEbsDefaultKmsKeyId", "DescribeKey"} {
-		server.Fail(ec2test.Fault{Action: action, Code: "AccessDeniedException", Times: -1})
-	}
-	if _, err := bake.Bake(t.Context(), fastOptions(), multiRegion(newCloud(server))); err != nil {
-		t.Errorf("Bake() without permission to look up encryption: error = %v", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		server := roleServer(t, nil)
+		for _, action := range []string{"GetEbsEncryptionByDefault", "GetEbsDefaultKmsKeyId", "DescribeKey"} {
+			server.Fail(ec2test.Fault{Action: action, Code: "AccessDeniedException", Times: -1})
+		}
+		if _, err := bake.Bake(t.Context(), nil, multiRegion(newCloud(server))); err != nil {
+			t.Errorf("Bake() without permission to look up encryption: error = %v", err)
+		}
+	})
 }

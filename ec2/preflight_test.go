@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -225,29 +226,31 @@ func TestPreflight(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := roleServer(t, nil)
-			cloud := newCloud(server)
-			newTemplates(t, server, testRegion)
-			if !strings.HasPrefix(name, "disabled") {
-				server.AddKey(west, "alias/west")
-			}
-			img := multiRegion(cloud)
-			b, _ := img.Builder.(ec2.Builder)
-			b.AMIName = "web"
-			test.spoil(spoiled{t, server, &b, img})
-			img.Builder = b
-			_, planErr := ec2.Plan(t.Context(), img)
-			_, bakeErr := bake.Bake(t.Context(), fastOptions(), img)
-			for _, want := range test.want {
-				wantError(t, "Bake", bakeErr, want)
-				wantError(t, "Plan", planErr, want)
-			}
-			if n := server.CallCount("RunInstances"); n > 1 { // the dry run of Plan
-				t.Errorf("calls of RunInstances = %d, want at most 1", n)
-			}
-			if n := server.CallCount("CreateSecurityGroup") + server.CallCount("CreateRole"); n > 1 {
-				t.Errorf("calls of CreateSecurityGroup and CreateRole = %d, want at most 1", n)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				server := roleServer(t, nil)
+				cloud := newCloud(server)
+				newTemplates(t, server, testRegion)
+				if !strings.HasPrefix(name, "disabled") {
+					server.AddKey(west, "alias/west")
+				}
+				img := multiRegion(cloud)
+				b, _ := img.Builder.(ec2.Builder)
+				b.AMIName = "web"
+				test.spoil(spoiled{t, server, &b, img})
+				img.Builder = b
+				_, planErr := ec2.Plan(t.Context(), img)
+				_, bakeErr := bake.Bake(t.Context(), nil, img)
+				for _, want := range test.want {
+					wantError(t, "Bake", bakeErr, want)
+					wantError(t, "Plan", planErr, want)
+				}
+				if n := server.CallCount("RunInstances"); n > 1 { // the dry run of Plan
+					t.Errorf("calls of RunInstances = %d, want at most 1", n)
+				}
+				if n := server.CallCount("CreateSecurityGroup") + server.CallCount("CreateRole"); n > 1 {
+					t.Errorf("calls of CreateSecurityGroup and CreateRole = %d, want at most 1", n)
+				}
+			})
 		})
 	}
 }
@@ -255,85 +258,91 @@ func TestPreflight(t *testing.T) {
 // TestInstanceChecksUnknown checks that a bake that may not look up instance types, zones
 // and key pairs goes on.
 func TestInstanceChecksUnknown(t *testing.T) {
-	server := newServer(t, nil)
-	cloud := newCloud(server)
-	addKeyPair(t, cloud, "bakers")
-	img := configure(simple(cloud), func(b *ec2.Builder) {
-		b.InstanceTypes, b.Network.AvailabilityZone, b.SSH.KeyPair = []string{"t3.micro"}, testRegion+"b", "bakers"
-	})
-	before := len(server.Calls())
-	if _, err := bake.Bake(t.Context(), nil, img); err != nil {
-		t.Fatal(err)
-	}
-	for _, action := range []string{"DescribeInstanceTypes", "DescribeInstanceTypeOfferings", "DescribeKeyPairs"} {
-		if n := len(callsOf(server.Calls()[before:], action)); n != 1 {
-			t.Errorf("calls of %s = %d, want 1", action, n)
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, nil)
+		cloud := newCloud(server)
+		addKeyPair(t, cloud, "bakers")
+		img := configure(simple(cloud), func(b *ec2.Builder) {
+			b.InstanceTypes, b.Network.AvailabilityZone, b.SSH.KeyPair = []string{"t3.micro"}, testRegion+"b", "bakers"
+		})
+		before := len(server.Calls())
+		if _, err := bake.Bake(t.Context(), nil, img); err != nil {
+			t.Fatal(err)
 		}
-		server.Fail(ec2test.Fault{Action: action, Code: "UnauthorizedOperation", Times: -1})
-	}
-	if _, err := bake.Bake(t.Context(), nil, img); err != nil {
-		t.Errorf("Bake() without permission to look up: error = %v", err)
-	}
+		for _, action := range []string{"DescribeInstanceTypes", "DescribeInstanceTypeOfferings", "DescribeKeyPairs"} {
+			if n := len(callsOf(server.Calls()[before:], action)); n != 1 {
+				t.Errorf("calls of %s = %d, want 1", action, n)
+			}
+			server.Fail(ec2test.Fault{Action: action, Code: "UnauthorizedOperation", Times: -1})
+		}
+		if _, err := bake.Bake(t.Context(), nil, img); err != nil {
+			t.Errorf("Bake() without permission to look up: error = %v", err)
+		}
+	})
 }
 
 // TestLaunchErrorNamesField checks the fields that errors of a launch name.
 func TestLaunchErrorNamesField(t *testing.T) {
-	for code, field := range map[string]string{
-		"InvalidPlacementGroup.Unknown": "Placement.Group", "InvalidCapacityReservationId.NotFound": "Placement.CapacityReservation",
-		"InvalidSnapshot.NotFound": "BlockDevices", "InvalidKeyPair.NotFound": "SSH.KeyPair",
-	} {
-		server := newServer(t, nil)
-		server.Fail(ec2test.Fault{Action: "RunInstances", Code: code, Times: -1})
-		img := simple(newCloud(server))
-		_, err := ec2.Plan(t.Context(), img)
-		wantError(t, "Plan", err, "launch instance: Builder."+field+": t3.small in eu-west-1", code)
-		_, err = bake.Bake(t.Context(), nil, img)
-		wantError(t, "Bake", err, "launch instance: Builder."+field+": t3.small in eu-west-1", code)
-		wantNoLeftovers(t, server)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		for code, field := range map[string]string{
+			"InvalidPlacementGroup.Unknown": "Placement.Group", "InvalidCapacityReservationId.NotFound": "Placement.CapacityReservation",
+			"InvalidSnapshot.NotFound": "BlockDevices", "InvalidKeyPair.NotFound": "SSH.KeyPair",
+		} {
+			server := newServer(t, nil)
+			server.Fail(ec2test.Fault{Action: "RunInstances", Code: code, Times: -1})
+			img := simple(newCloud(server))
+			_, err := ec2.Plan(t.Context(), img)
+			wantError(t, "Plan", err, "launch instance: Builder."+field+": t3.small in eu-west-1", code)
+			_, err = bake.Bake(t.Context(), nil, img)
+			wantError(t, "Bake", err, "launch instance: Builder."+field+": t3.small in eu-west-1", code)
+			wantNoLeftovers(t, server)
+		}
+	})
 }
 
 // TestPreflightCallCount checks that preflight checks make no calls for a bake
 // without destinations, and for many bakes few more than for one.
 func TestPreflightCallCount(t *testing.T) {
-	server := newServer(t, nil)
-	if _, err := bake.Bake(t.Context(), nil, simple(newCloud(server))); err != nil {
-		t.Fatal(err)
-	}
-	before := slices.IndexFunc(server.Calls(), func(c ec2test.Call) bool { return c.Action == "RunInstances" })
-	if before != 4 {
-		t.Errorf("calls of a plain bake before its launch = %d, want 4: source, subnets, and a group with a rule", before)
-	}
-
-	server = roleServer(t, nil)
-	server.AddKey("us-west-2", "alias/west")
-	newTemplates(t, server, testRegion, prodAccount+"/"+testRegion)
-	server.Fail(ec2test.Fault{Action: "DescribeSubnets", Code: "UnauthorizedOperation", Times: -1}) // ends the bakes after their checks
-	o := cloudOptions(server)
-	o.PollInterval = time.Minute
-	cloud := ec2.NewCloud(server.Config(testRegion), o)
-	prod := cloud.Assume(ec2.Role{ARN: prodRole})
-	const bakes = 100
-	var images []*bake.Image
-	for i := range bakes {
-		img := multiRegion(cloud)
-		img.Name = fmt.Sprint("web ", i)
-		configure(img, func(b *ec2.Builder) { b.AMIName, b.Distribute.Copies[2].Cloud = img.Name, prod })
-		img.Publishers = []bake.Publisher{ec2.LaunchTemplate{Name: "web", Regions: []string{testRegion}}}
-		images = append(images, img)
-	}
-	_, err := bake.Bake(t.Context(), &bake.Options{Parallel: bakes}, images...)
-	if err == nil || strings.Contains(err.Error(), "check destinations") {
-		t.Fatalf("Bake() error = %v, want that of the subnets", err)
-	}
-	for action, most := range map[string]int{
-		"DescribeLaunchTemplates": 2, "GetCallerIdentity": 2, "AssumeRole": 1, "DescribeKey": 1, // two accounts
-		"DescribeImages": bakes, // usually a dozen; without sharing, four times as many as bakes
-	} {
-		if n := server.CallCount(action); n > most {
-			t.Errorf("calls of %s by %d bakes = %d, want at most %d", action, bakes, n, most)
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, nil)
+		if _, err := bake.Bake(t.Context(), nil, simple(newCloud(server))); err != nil {
+			t.Fatal(err)
 		}
-	}
+		before := slices.IndexFunc(server.Calls(), func(c ec2test.Call) bool { return c.Action == "RunInstances" })
+		if before != 4 {
+			t.Errorf("calls of a plain bake before its launch = %d, want 4: source, subnets, and a group with a rule", before)
+		}
+
+		server = roleServer(t, nil)
+		server.AddKey("us-west-2", "alias/west")
+		newTemplates(t, server, testRegion, prodAccount+"/"+testRegion)
+		server.Fail(ec2test.Fault{Action: "DescribeSubnets", Code: "UnauthorizedOperation", Times: -1}) // ends the bakes after their checks
+		o := cloudOptions(server)
+		o.PollInterval = time.Minute
+		cloud := ec2.NewCloud(server.Config(testRegion), o)
+		prod := cloud.Assume(ec2.Role{ARN: prodRole})
+		const bakes = 100
+		var images []*bake.Image
+		for i := range bakes {
+			img := multiRegion(cloud)
+			img.Name = fmt.Sprint("web ", i)
+			configure(img, func(b *ec2.Builder) { b.AMIName, b.Distribute.Copies[2].Cloud = img.Name, prod })
+			img.Publishers = []bake.Publisher{ec2.LaunchTemplate{Name: "web", Regions: []string{testRegion}}}
+			images = append(images, img)
+		}
+		_, err := bake.Bake(t.Context(), &bake.Options{Parallel: bakes}, images...)
+		if err == nil || strings.Contains(err.Error(), "check destinations") {
+			t.Fatalf("Bake() error = %v, want that of the subnets", err)
+		}
+		for action, most := range map[string]int{
+			"DescribeLaunchTemplates": 2, "GetCallerIdentity": 2, "AssumeRole": 1, "DescribeKey": 1, // two accounts
+			"DescribeImages": bakes, // usually a dozen; without sharing, four times as many as bakes
+		} {
+			if n := server.CallCount(action); n > most {
+				t.Errorf("calls of %s by %d bakes = %d, want at most %d", action, bakes, n, most)
+			}
+		}
+	})
 }
 
 // TestCheckMachineWithFixedAMIName checks an AMI under its fixed name, which the
@@ -342,37 +351,39 @@ func TestPreflightCallCount(t *testing.T) {
 func TestCheckMachineWithFixedAMIName(t *testing.T) {
 	for _, replace := range []bool{false, true} {
 		t.Run(fmt.Sprintf("ReplaceAMI %t", replace), func(t *testing.T) {
-			server := newServer(t, nil)
-			cloud := newCloud(server)
-			img := simple(cloud)
-			img.Builder = ec2.Builder{Cloud: cloud, Source: ubuntu(), AMIName: "web", ReplaceAMI: replace}
-			var checkedID, checkedName string
-			img.Checks = []bake.Check{bake.CheckFunc{Do: func(ctx context.Context, _ bake.Machine) error {
-				var machine ec2types.Instance
-				if err := describeMachine(cloud, &machine).Do(ctx); err != nil {
-					return err
-				}
-				out, err := cloud.Client("").DescribeImages(ctx, &awsec2.DescribeImagesInput{ImageIds: []string{*machine.ImageId}})
+			synctest.Test(t, func(t *testing.T) {
+				server := newServer(t, nil)
+				cloud := newCloud(server)
+				img := simple(cloud)
+				img.Builder = ec2.Builder{Cloud: cloud, Source: ubuntu(), AMIName: "web", ReplaceAMI: replace}
+				var checkedID, checkedName string
+				img.Checks = []bake.Check{bake.CheckFunc{Do: func(ctx context.Context, _ bake.Machine) error {
+					var machine ec2types.Instance
+					if err := describeMachine(cloud, &machine).Do(ctx); err != nil {
+						return err
+					}
+					out, err := cloud.Client("").DescribeImages(ctx, &awsec2.DescribeImagesInput{ImageIds: []string{*machine.ImageId}})
+					if err != nil {
+						return err
+					}
+					checkedID, checkedName = *machine.ImageId, *out.Images[0].Name
+					return nil
+				}}}
+				results, err := bake.Bake(t.Context(), nil, img)
 				if err != nil {
-					return err
+					t.Fatal(err)
 				}
-				checkedID, checkedName = *machine.ImageId, *out.Images[0].Name
-				return nil
-			}}}
-			results, err := bake.Bake(t.Context(), nil, img)
-			if err != nil {
-				t.Fatal(err)
-			}
-			id := results[0].Artifact.ID()
-			if got, want := checkedName == "web", !replace; got != want {
-				t.Errorf("name of the AMI during the check = %q, want %q: %t", checkedName, "web", want)
-			}
-			if got, want := checkedID == id, !replace; got != want { // a replacement is registered again
-				t.Errorf("id of the AMI during the check = %s, want %s: %t", checkedID, id, want)
-			}
-			if name := aws.ToString(describe(t, cloud, "", id).Name); name != "web" {
-				t.Errorf("name of the AMI = %q, want %q", name, "web")
-			}
+				id := results[0].Artifact.ID()
+				if got, want := checkedName == "web", !replace; got != want {
+					t.Errorf("name of the AMI during the check = %q, want %q: %t", checkedName, "web", want)
+				}
+				if got, want := checkedID == id, !replace; got != want { // a replacement is registered again
+					t.Errorf("id of the AMI during the check = %s, want %s: %t", checkedID, id, want)
+				}
+				if name := aws.ToString(describe(t, cloud, "", id).Name); name != "web" {
+					t.Errorf("name of the AMI = %q, want %q", name, "web")
+				}
+			})
 		})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -53,79 +54,85 @@ func TestValidateDistribution(t *testing.T) {
 }
 
 func TestPublicPermissions(t *testing.T) {
-	server := newServer(t, nil)
-	allowPublic(t, server, testRegion)
-	cloud := newCloud(server)
-	public := func(d *ec2.Distribution) {
-		*d = ec2.Distribution{LaunchPermissions: ec2.Permissions{Public: true}, SnapshotPermissions: ec2.Permissions{Public: true}}
-	}
-	results, err := bake.Bake(t.Context(), nil, setDistribution(multiRegion(cloud), public))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ami := amiOf(t, results[0])
-	if got := launchPermissions(t, cloud, testRegion, ami.ImageID); !slices.Equal(got, []string{"all"}) {
-		t.Errorf("launch permissions = %v, want all", got)
-	}
-	if got := volumePermissions(t, cloud, testRegion, ami.Snapshots[0]); !slices.Equal(got, []string{"all"}) {
-		t.Errorf("snapshot permissions = %v, want all", got)
-	}
-	destroy(t, ami)
-	wantNoLeftovers(t, server)
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, nil)
+		allowPublic(t, server, testRegion)
+		cloud := newCloud(server)
+		public := func(d *ec2.Distribution) {
+			*d = ec2.Distribution{LaunchPermissions: ec2.Permissions{Public: true}, SnapshotPermissions: ec2.Permissions{Public: true}}
+		}
+		results, err := bake.Bake(t.Context(), nil, setDistribution(multiRegion(cloud), public))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ami := amiOf(t, results[0])
+		if got := launchPermissions(t, cloud, testRegion, ami.ImageID); !slices.Equal(got, []string{"all"}) {
+			t.Errorf("launch permissions = %v, want all", got)
+		}
+		if got := volumePermissions(t, cloud, testRegion, ami.Snapshots[0]); !slices.Equal(got, []string{"all"}) {
+			t.Errorf("snapshot permissions = %v, want all", got)
+		}
+		destroy(t, ami)
+		wantNoLeftovers(t, server)
+	})
 }
 
 // TestPublicCopies checks that preflight reads the block of public access only
 // where the AMI becomes public. If it may not read it, EC2 refuses the change.
 func TestPublicCopies(t *testing.T) {
-	server := newServer(t, nil)
-	allowPublic(t, server, "us-east-1")
-	cloud := newCloud(server)
-	public := ec2.Distribution{Copies: ec2.CopyTo("us-east-1"), OnlyCopies: true, LaunchPermissions: ec2.Permissions{Public: true}}
-	results, err := bake.Bake(t.Context(), nil, setDistribution(multiRegion(cloud), func(d *ec2.Distribution) { *d = public }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := launchPermissions(t, cloud, "us-east-1", amiOf(t, results[0]).IDs()["us-east-1"]); !slices.Equal(got, []string{"all"}) {
-		t.Errorf("launch permissions of the copy = %v, want all", got)
-	}
-	if err := amiOf(t, results[0]).Destroy(t.Context()); err != nil {
-		t.Error(err)
-	}
-	server.Fail(ec2test.Fault{Action: "GetImageBlockPublicAccessState", Code: "UnauthorizedOperation", Times: -1})
-	public.Copies, public.Attempts = ec2.CopyTo("us-west-2"), 1
-	_, err = bake.Bake(t.Context(), nil, setDistribution(multiRegion(cloud), func(d *ec2.Distribution) { *d = public }))
-	wantError(t, "Bake", err, "OperationNotPermitted")
-	if n := server.CallCount("RunInstances"); n != 2 {
-		t.Errorf("calls of RunInstances = %d, want 2", n)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, nil)
+		allowPublic(t, server, "us-east-1")
+		cloud := newCloud(server)
+		public := ec2.Distribution{Copies: ec2.CopyTo("us-east-1"), OnlyCopies: true, LaunchPermissions: ec2.Permissions{Public: true}}
+		results, err := bake.Bake(t.Context(), nil, setDistribution(multiRegion(cloud), func(d *ec2.Distribution) { *d = public }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := launchPermissions(t, cloud, "us-east-1", amiOf(t, results[0]).IDs()["us-east-1"]); !slices.Equal(got, []string{"all"}) {
+			t.Errorf("launch permissions of the copy = %v, want all", got)
+		}
+		if err := amiOf(t, results[0]).Destroy(t.Context()); err != nil {
+			t.Error(err)
+		}
+		server.Fail(ec2test.Fault{Action: "GetImageBlockPublicAccessState", Code: "UnauthorizedOperation", Times: -1})
+		public.Copies, public.Attempts = ec2.CopyTo("us-west-2"), 1
+		_, err = bake.Bake(t.Context(), nil, setDistribution(multiRegion(cloud), func(d *ec2.Distribution) { *d = public }))
+		wantError(t, "Bake", err, "OperationNotPermitted")
+		if n := server.CallCount("RunInstances"); n != 2 {
+			t.Errorf("calls of RunInstances = %d, want 2", n)
+		}
+	})
 }
 
 func TestEncryptedCopyAndCooldown(t *testing.T) {
-	server := newServer(t, nil)
-	cloud := newCloud(server)
-	at := time.Now().Add(48 * time.Hour).Truncate(time.Minute)
-	img := setDistribution(multiRegion(cloud), func(d *ec2.Distribution) {
-		*d = ec2.Distribution{
-			Copies: []ec2.Copy{{Region: "us-east-1", Encrypted: ec2.Enabled}}, DeprecateAt: at, Protection: ec2.ProtectedWithCooldown,
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, nil)
+		cloud := newCloud(server)
+		at := time.Now().Add(48 * time.Hour).Truncate(time.Minute)
+		img := setDistribution(multiRegion(cloud), func(d *ec2.Distribution) {
+			*d = ec2.Distribution{
+				Copies: []ec2.Copy{{Region: "us-east-1", Encrypted: ec2.Enabled}}, DeprecateAt: at, Protection: ec2.ProtectedWithCooldown,
+			}
+		})
+		results, err := bake.Bake(t.Context(), nil, img)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ami := amiOf(t, results[0])
+		for region, id := range ami.IDs() {
+			image := describe(t, cloud, region, id)
+			if got := aws.ToBool(image.BlockDeviceMappings[0].Ebs.Encrypted); got != (region == "us-east-1") {
+				t.Errorf("%s: encrypted = %t, want %t", region, got, !got)
+			}
+			if got, err := time.Parse(time.RFC3339, aws.ToString(image.DeprecationTime)); err != nil || !got.Equal(at) {
+				t.Errorf("%s: deprecation time = %s, want %s", region, aws.ToString(image.DeprecationTime), at)
+			}
+		}
+		err = ami.Destroy(t.Context())
+		var failed *ec2.CopyError
+		if !errors.As(err, &failed) || !strings.Contains(err.Error(), "deregistration protection") || len(server.Leftovers()) != 4 {
+			t.Errorf("Destroy() error = %v, leftovers %v, want a CopyError and both AMIs protected by the cooldown", err, server.Leftovers())
 		}
 	})
-	results, err := bake.Bake(t.Context(), nil, img)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ami := amiOf(t, results[0])
-	for region, id := range ami.IDs() {
-		image := describe(t, cloud, region, id)
-		if got := aws.ToBool(image.BlockDeviceMappings[0].Ebs.Encrypted); got != (region == "us-east-1") {
-			t.Errorf("%s: encrypted = %t, want %t", region, got, !got)
-		}
-		if got, err := time.Parse(time.RFC3339, aws.ToString(image.DeprecationTime)); err != nil || !got.Equal(at) {
-			t.Errorf("%s: deprecation time = %s, want %s", region, aws.ToString(image.DeprecationTime), at)
-		}
-	}
-	err = ami.Destroy(t.Context())
-	var failed *ec2.CopyError
-	if !errors.As(err, &failed) || !strings.Contains(err.Error(), "deregistration protection") || len(server.Leftovers()) != 4 {
-		t.Errorf("Destroy() error = %v, leftovers %v, want a CopyError and both AMIs protected by the cooldown", err, server.Leftovers())
-	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -14,7 +15,6 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/bakestone-go/bakestone/bake"
-	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 	"github.com/bakestone-go/bakestone/provision"
@@ -63,38 +63,40 @@ func wantWebImages(t *testing.T, server *ec2test.Server, versions ...string) map
 }
 
 func TestReplaceAMI(t *testing.T) {
-	server := newServer(t, nil)
-	cloud := newCloud(server)
-	var before map[string]string
-	for _, version := range []string{"v1", "v2", "v3"} {
-		results, err := bake.Bake(t.Context(), fastOptions(), fixedName(cloud, version))
-		if err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, nil)
+		cloud := newCloud(server)
+		var before map[string]string
+		for _, version := range []string{"v1", "v2", "v3"} {
+			results, err := bake.Bake(t.Context(), nil, fixedName(cloud, version))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ami := amiOf(t, results[0])
+			after := wantWebImages(t, server, version)
+			if ami.Name != "web" || fmt.Sprint(ami.IDs()) != fmt.Sprint(after) || after[testRegion] == before[testRegion] {
+				t.Errorf("%s: AMI = %s, want %q with the new ids %v, not %v", version, ami, "web", after, before)
+			}
+			before = after
 		}
-		ami := amiOf(t, results[0])
-		after := wantWebImages(t, server, version)
-		if ami.Name != "web" || fmt.Sprint(ami.IDs()) != fmt.Sprint(after) || after[testRegion] == before[testRegion] {
-			t.Errorf("%s: AMI = %s, want %q with the new ids %v, not %v", version, ami, "web", after, before)
+		// A failed check leaves the old AMI alone.
+		bad := fixedName(cloud, "v4")
+		bad.Checks = []bake.Check{bake.CheckFunc{Do: func(context.Context, bake.Machine) error { return errors.New("not good") }}}
+		_, err := bake.Bake(t.Context(), nil, bad)
+		wantError(t, "Bake", err, "not good")
+		if after := wantWebImages(t, server, "v3"); fmt.Sprint(after) != fmt.Sprint(before) {
+			t.Errorf("AMIs after a failed check = %v, want %v", after, before)
 		}
-		before = after
-	}
-	// A failed check leaves the old AMI alone.
-	bad := fixedName(cloud, "v4")
-	bad.Checks = []bake.Check{bake.CheckFunc{Do: func(context.Context, bake.Machine) error { return errors.New("not good") }}}
-	_, err := bake.Bake(t.Context(), fastOptions(), bad)
-	wantError(t, "Bake", err, "not good")
-	if after := wantWebImages(t, server, "v3"); fmt.Sprint(after) != fmt.Sprint(before) {
-		t.Errorf("AMIs after a failed check = %v, want %v", after, before)
-	}
-	// A failure after the promotion restores the old AMI.
-	late := fixedName(cloud, "v5")
-	late.Steps = []bake.Step{{Name: "late", At: bake.AfterPromote, Do: func(context.Context) error {
-		wantVersion(t, server, "v5")
-		return errors.New("too late")
-	}}}
-	_, err = bake.Bake(t.Context(), fastOptions(), late)
-	wantError(t, "Bake", err, "too late")
-	wantWebImages(t, server, "v3")
+		// A failure after the promotion restores the old AMI.
+		late := fixedName(cloud, "v5")
+		late.Steps = []bake.Step{{Name: "late", At: bake.AfterPromote, Do: func(context.Context) error {
+			wantVersion(t, server, "v5")
+			return errors.New("too late")
+		}}}
+		_, err = bake.Bake(t.Context(), nil, late)
+		wantError(t, "Bake", err, "too late")
+		wantWebImages(t, server, "v3")
+	})
 }
 
 // wantVersion checks the version of the AMIs with the name.
@@ -108,16 +110,20 @@ func wantVersion(t *testing.T, server *ec2test.Server, version string) {
 // TestReplaceAMIWithEachCallFailing breaks each call of a replacement. In each
 // region, either the old or the new AMI must have the name.
 func TestReplaceAMIWithEachCallFailing(t *testing.T) {
-	server := newServer(t, nil)
-	if _, err := bake.Bake(t.Context(), fastOptions(), fixedName(newCloud(server), "v1")); err != nil {
-		t.Fatal(err)
-	}
-	first := len(server.Calls())
-	if _, err := bake.Bake(t.Context(), fastOptions(), fixedName(newCloud(server), "v2")); err != nil {
-		t.Fatal(err)
-	}
+	var calls []ec2test.Call
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, nil)
+		if _, err := bake.Bake(t.Context(), nil, fixedName(newCloud(server), "v1")); err != nil {
+			t.Fatal(err)
+		}
+		first := len(server.Calls())
+		if _, err := bake.Bake(t.Context(), nil, fixedName(newCloud(server), "v2")); err != nil {
+			t.Fatal(err)
+		}
+		calls = server.Calls()[first:]
+	})
 	count := map[string]int{}
-	for _, c := range server.Calls()[first:] {
+	for _, c := range calls {
 		count[c.Action]++
 		switch c.Action {
 		case "DescribeImages", "RegisterImage", "DeregisterImage", "DeleteSnapshot", "CopyImage", "DeleteTags":
@@ -134,20 +140,22 @@ func TestReplaceAMIWithEachCallFailing(t *testing.T) {
 			fault.Action, fault.Nth = c.Action, nth
 			t.Run(fmt.Sprintf("%s %d %s", c.Action, nth, name), func(t *testing.T) {
 				t.Parallel()
-				server := newServer(t, nil)
-				if _, err := bake.Bake(t.Context(), fastOptions(), fixedName(newCloud(server), "v1")); err != nil {
-					t.Fatal(err)
-				}
-				server.Fail(fault)
-				results, err := bake.Bake(t.Context(), &bake.Options{Clock: clock.Scaled(60), StepTimeout: time.Minute}, fixedName(newCloud(server), "v2"))
-				switch {
-				case err == nil:
-					wantWebImages(t, server, "v2")
-				case results[0].Artifact == nil:
-					wantWebImages(t, server, "v1")
-				default:
-					wantWebImages(t, server, "v1", "v2")
-				}
+				synctest.Test(t, func(t *testing.T) {
+					server := newServer(t, nil)
+					if _, err := bake.Bake(t.Context(), nil, fixedName(newCloud(server), "v1")); err != nil {
+						t.Fatal(err)
+					}
+					server.Fail(fault)
+					results, err := bake.Bake(t.Context(), &bake.Options{StepTimeout: time.Minute}, fixedName(newCloud(server), "v2"))
+					switch {
+					case err == nil:
+						wantWebImages(t, server, "v2")
+					case results[0].Artifact == nil:
+						wantWebImages(t, server, "v1")
+					default:
+						wantWebImages(t, server, "v1", "v2")
+					}
+				})
 			})
 		}
 	}
@@ -168,65 +176,71 @@ func TestValidateReplaceAMI(t *testing.T) {
 // TestUndoAfterReplaceAMI undoes a build whose process died while it removed the
 // old AMI. The new one must stay.
 func TestUndoAfterReplaceAMI(t *testing.T) {
-	server := newServer(t, nil)
-	if _, err := bake.Bake(t.Context(), fastOptions(), fixedName(newCloud(server), "v1")); err != nil {
-		t.Fatal(err)
-	}
-	store := &frozenStore{}
-	server.Fail(ec2test.Fault{Action: "DeleteSnapshot", Match: func(url.Values) bool { store.freeze(); return false }})
-	opts := fastOptions()
-	opts.Store = store
-	img := fixedName(newCloud(server), "v2")
-	if _, err := bake.Bake(t.Context(), opts, img); err != nil {
-		t.Fatal(err)
-	}
-	if err := bake.Undo(t.Context(), fastOptions(), img, store.load(t)); err != nil {
-		t.Error(err)
-	}
-	wantWebImages(t, server, "v2")
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, nil)
+		if _, err := bake.Bake(t.Context(), nil, fixedName(newCloud(server), "v1")); err != nil {
+			t.Fatal(err)
+		}
+		store := &frozenStore{}
+		server.Fail(ec2test.Fault{Action: "DeleteSnapshot", Match: func(url.Values) bool { store.freeze(); return false }})
+		opts := &bake.Options{}
+		opts.Store = store
+		img := fixedName(newCloud(server), "v2")
+		if _, err := bake.Bake(t.Context(), opts, img); err != nil {
+			t.Fatal(err)
+		}
+		if err := bake.Undo(t.Context(), nil, img, store.load(t)); err != nil {
+			t.Error(err)
+		}
+		wantWebImages(t, server, "v2")
+	})
 }
 
 // TestReplaceAMIWithSharedSnapshots replaces an AMI with a snapshot that another
 // AMI uses.
 func TestReplaceAMIWithSharedSnapshots(t *testing.T) {
-	server := newServer(t, nil)
-	cloud := newCloud(server)
-	if _, err := bake.Bake(t.Context(), fastOptions(), fixedName(cloud, "v1")); err != nil {
-		t.Fatal(err)
-	}
-	old := server.Resources(func(r ec2test.Resource) bool { return r.Type == "image" && r.Region == testRegion })[0]
-	snapshot := *describe(t, cloud, testRegion, old.ID).BlockDeviceMappings[0].Ebs.SnapshotId
-	other, err := cloud.Client("").RegisterImage(t.Context(), &awsec2.RegisterImageInput{
-		Name: aws.String("other"), RootDeviceName: aws.String("/dev/sda1"), VirtualizationType: aws.String("hvm"),
-		BlockDeviceMappings: []ec2types.BlockDeviceMapping{{DeviceName: aws.String("/dev/sda1"), Ebs: &ec2types.EbsBlockDevice{SnapshotId: &snapshot}}},
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, nil)
+		cloud := newCloud(server)
+		if _, err := bake.Bake(t.Context(), nil, fixedName(cloud, "v1")); err != nil {
+			t.Fatal(err)
+		}
+		old := server.Resources(func(r ec2test.Resource) bool { return r.Type == "image" && r.Region == testRegion })[0]
+		snapshot := *describe(t, cloud, testRegion, old.ID).BlockDeviceMappings[0].Ebs.SnapshotId
+		other, err := cloud.Client("").RegisterImage(t.Context(), &awsec2.RegisterImageInput{
+			Name: aws.String("other"), RootDeviceName: aws.String("/dev/sda1"), VirtualizationType: aws.String("hvm"),
+			BlockDeviceMappings: []ec2types.BlockDeviceMapping{{DeviceName: aws.String("/dev/sda1"), Ebs: &ec2types.EbsBlockDevice{SnapshotId: &snapshot}}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		options := &bake.Options{}
+		options.UndoTimeout = time.Hour // 3.6 s: an undo that waits for the shared snapshot fails
+		if _, err := bake.Bake(t.Context(), options, fixedName(cloud, "v2")); err != nil {
+			t.Error(err)
+		}
+		wantFile(t, server, *other.ImageId, "/etc/version", "v1")
+		if ids := server.Resources(func(r ec2test.Resource) bool { return r.Type == "snapshot" && r.Region == testRegion }); len(ids) != 2 {
+			t.Errorf("snapshots = %v, want those of the other and the new AMI", ids)
+		}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	options := fastOptions()
-	options.UndoTimeout = time.Hour // 3.6 s: an undo that waits for the shared snapshot fails
-	if _, err := bake.Bake(t.Context(), options, fixedName(cloud, "v2")); err != nil {
-		t.Error(err)
-	}
-	wantFile(t, server, *other.ImageId, "/etc/version", "v1")
-	if ids := server.Resources(func(r ec2test.Resource) bool { return r.Type == "snapshot" && r.Region == testRegion }); len(ids) != 2 {
-		t.Errorf("snapshots = %v, want those of the other and the new AMI", ids)
-	}
 }
 
 // TestReplaceAMIUndoWithNameTaken restores the old AMI while EC2 still reports
 // its name as taken.
 func TestReplaceAMIUndoWithNameTaken(t *testing.T) {
-	server := newServer(t, nil)
-	if _, err := bake.Bake(t.Context(), fastOptions(), fixedName(newCloud(server), "v1")); err != nil {
-		t.Fatal(err)
-	}
-	late := fixedName(newCloud(server), "v2")
-	late.Steps = []bake.Step{{Name: "late", At: bake.AfterPromote, Do: func(context.Context) error {
-		server.Fail(ec2test.Fault{Action: "RegisterImage", Code: "InvalidAMIName.Duplicate", Region: testRegion})
-		return errors.New("too late")
-	}}}
-	_, err := bake.Bake(t.Context(), fastOptions(), late)
-	wantError(t, "Bake", err, "too late")
-	wantWebImages(t, server, "v1")
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, nil)
+		if _, err := bake.Bake(t.Context(), nil, fixedName(newCloud(server), "v1")); err != nil {
+			t.Fatal(err)
+		}
+		late := fixedName(newCloud(server), "v2")
+		late.Steps = []bake.Step{{Name: "late", At: bake.AfterPromote, Do: func(context.Context) error {
+			server.Fail(ec2test.Fault{Action: "RegisterImage", Code: "InvalidAMIName.Duplicate", Region: testRegion})
+			return errors.New("too late")
+		}}}
+		_, err := bake.Bake(t.Context(), nil, late)
+		wantError(t, "Bake", err, "too late")
+		wantWebImages(t, server, "v1")
+	})
 }

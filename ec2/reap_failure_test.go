@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -71,37 +72,36 @@ func TestReapWithEachCallFailing(t *testing.T) {
 			}
 			t.Run(action+" "+name, func(t *testing.T) {
 				t.Parallel()
-				server, advance := reapServer(t)
-				cloud := newCloud(server)
-				abandon(t, server, failingCheck(cloud), profiled2(cloud))
-				leaveDisks(t, server, cloud)
-				advance(24 * time.Hour)
-				fault.Action = action
-				server.Fail(fault)
-				o := cloudOptions(server)
-				o.Clock = fastOptions().Clock // retries of what is in use
-				o.CallTimeout = time.Hour
-				r := &ec2.Reaper{Clouds: []*ec2.Cloud{ec2.NewCloud(server.Config(testRegion), o)}}
-				result, err := r.Reap(t.Context())
-				if name != "refused" {
-					if err != nil || len(result.Removed) == 0 {
-						t.Errorf("Reap() = %v, %v, want success", result, err)
+				synctest.Test(t, func(t *testing.T) {
+					server, advance := reapServer(t)
+					cloud := newCloud(server)
+					abandon(t, server, failingCheck(cloud), profiled2(cloud))
+					leaveDisks(t, server, cloud)
+					advance(24 * time.Hour)
+					fault.Action = action
+					server.Fail(fault)
+					r := &ec2.Reaper{Clouds: []*ec2.Cloud{newCloud(server)}}
+					result, err := r.Reap(t.Context())
+					if name != "refused" {
+						if err != nil || len(result.Removed) == 0 {
+							t.Errorf("Reap() = %v, %v, want success", result, err)
+						}
+						wantNoLeftovers(t, server)
+						return
+					}
+					reapErr, ok := errors.AsType[*ec2.ReapError](err)
+					if !ok || awsapi.Code(err) != "UnauthorizedOperation" || !strings.Contains(err.Error(), action) || !strings.Contains(err.Error(), reapErr.Leftover.ID) {
+						t.Errorf("Reap() error = %v, want a ReapError that names the resource and %s", err, action)
+					}
+					if len(result.Removed) == 0 {
+						t.Error("Reap() removed nothing, want all others to be removed")
+					}
+					server.Mend()
+					if _, err := r.Reap(t.Context()); err != nil {
+						t.Errorf("second Reap() error = %v", err)
 					}
 					wantNoLeftovers(t, server)
-					return
-				}
-				reapErr, ok := errors.AsType[*ec2.ReapError](err)
-				if !ok || awsapi.Code(err) != "UnauthorizedOperation" || !strings.Contains(err.Error(), action) || !strings.Contains(err.Error(), reapErr.Leftover.ID) {
-					t.Errorf("Reap() error = %v, want a ReapError that names the resource and %s", err, action)
-				}
-				if len(result.Removed) == 0 {
-					t.Error("Reap() removed nothing, want all others to be removed")
-				}
-				server.Mend()
-				if _, err := r.Reap(t.Context()); err != nil {
-					t.Errorf("second Reap() error = %v", err)
-				}
-				wantNoLeftovers(t, server)
+				})
 			})
 		}
 	}
@@ -109,66 +109,70 @@ func TestReapWithEachCallFailing(t *testing.T) {
 
 // TestReapUnreadPlaces plans while one region and one account cannot be read.
 func TestReapUnreadPlaces(t *testing.T) {
-	server, advance := reapServer(t)
-	cloud := newCloud(server)
-	deadBuilds(t, server, cloud)
-	advance(24 * time.Hour)
-	server.Fail(ec2test.Fault{Action: "DescribeTags", Region: "us-east-1", Account: mainAccount, Code: "UnauthorizedOperation", Times: -1})
-	server.Fail(ec2test.Fault{Action: "AssumeRole", Code: "AccessDenied", Times: -1})
-	r := reaper(cloud)
-	result, err := r.Reap(t.Context())
-	wantError(t, "Reap", err, mainAccount+"/us-east-1: ", "Reaper.Clouds[1]: identify the account")
-	if len(result.Removed) == 0 {
-		t.Error("Reap() removed nothing, want the other places to be cleaned")
-	}
-	server.Mend()
-	if _, err := r.Reap(t.Context()); err != nil {
-		t.Errorf("Reap() error = %v", err)
-	}
-	wantNoLeftovers(t, server)
-	for name, r := range map[string]*ec2.Reaper{
-		"Reaper.Clouds": {}, "Reaper.Regions": {Clouds: r.Clouds, Regions: []string{""}}, "Reaper.Grace": {Clouds: r.Clouds, Grace: -1},
-	} {
-		_, err := r.Plan(t.Context())
-		wantError(t, "Plan", err, name)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		server, advance := reapServer(t)
+		cloud := newCloud(server)
+		deadBuilds(t, server, cloud)
+		advance(24 * time.Hour)
+		server.Fail(ec2test.Fault{Action: "DescribeTags", Region: "us-east-1", Account: mainAccount, Code: "UnauthorizedOperation", Times: -1})
+		server.Fail(ec2test.Fault{Action: "AssumeRole", Code: "AccessDenied", Times: -1})
+		r := reaper(cloud)
+		result, err := r.Reap(t.Context())
+		wantError(t, "Reap", err, mainAccount+"/us-east-1: ", "Reaper.Clouds[1]: identify the account")
+		if len(result.Removed) == 0 {
+			t.Error("Reap() removed nothing, want the other places to be cleaned")
+		}
+		server.Mend()
+		if _, err := r.Reap(t.Context()); err != nil {
+			t.Errorf("Reap() error = %v", err)
+		}
+		wantNoLeftovers(t, server)
+		for name, r := range map[string]*ec2.Reaper{
+			"Reaper.Clouds": {}, "Reaper.Regions": {Clouds: r.Clouds, Regions: []string{""}}, "Reaper.Grace": {Clouds: r.Clouds, Grace: -1},
+		} {
+			_, err := r.Plan(t.Context())
+			wantError(t, "Plan", err, name)
+		}
+	})
 }
 
 // TestReapPolicy compares the policies with the calls of a plan and of its application.
 func TestReapPolicy(t *testing.T) {
-	server, advance := reapServer(t)
-	cloud := newCloud(server)
-	abandon(t, server, failingCheck(cloud), profiled2(cloud))
-	leaveDisks(t, server, cloud)
-	advance(24 * time.Hour)
-	r := &ec2.Reaper{Clouds: []*ec2.Cloud{cloud}}
-	decodes := func(action string) bool { return action == "sts:DecodeAuthorizationMessage" } // only if a call is denied
-	check := func(call string, before int, policy []string) {
-		t.Helper()
-		want := actionsOf(server.Calls()[before:], mainAccount)
-		if diff := cmp.Diff(want, slices.DeleteFunc(policy, decodes)); diff != "" {
-			t.Errorf("%s (-calls +policy):\n%s", call, diff)
-		}
-	}
-	before := len(server.Calls())
-	plan, err := r.Plan(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	check("Plan", before, r.PlanPolicy().Actions())
-	if _, err := r.Apply(t.Context(), plan); err != nil {
-		t.Fatal(err)
-	}
-	check("Plan and Apply", before, r.IAMPolicy().Actions())
-	wantNoLeftovers(t, server)
-	for _, s := range r.IAMPolicy().Statement {
-		for _, action := range s.Action {
-			removes := strings.HasPrefix(action, "ec2:D") && !strings.HasPrefix(action, "ec2:Describe") || action == "ec2:TerminateInstances"
-			if got := s.Condition["StringLike"]["aws:ResourceTag/"+ec2.TagExpires] != nil; got != removes {
-				t.Errorf("%s requires the expiry tag: %t, want %t", action, got, removes)
+	synctest.Test(t, func(t *testing.T) {
+		server, advance := reapServer(t)
+		cloud := newCloud(server)
+		abandon(t, server, failingCheck(cloud), profiled2(cloud))
+		leaveDisks(t, server, cloud)
+		advance(24 * time.Hour)
+		r := &ec2.Reaper{Clouds: []*ec2.Cloud{cloud}}
+		decodes := func(action string) bool { return action == "sts:DecodeAuthorizationMessage" } // only if a call is denied
+		check := func(call string, before int, policy []string) {
+			t.Helper()
+			want := actionsOf(server.Calls()[before:], mainAccount)
+			if diff := cmp.Diff(want, slices.DeleteFunc(policy, decodes)); diff != "" {
+				t.Errorf("%s (-calls +policy):\n%s", call, diff)
 			}
 		}
-	}
+		before := len(server.Calls())
+		plan, err := r.Plan(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		check("Plan", before, r.PlanPolicy().Actions())
+		if _, err := r.Apply(t.Context(), plan); err != nil {
+			t.Fatal(err)
+		}
+		check("Plan and Apply", before, r.IAMPolicy().Actions())
+		wantNoLeftovers(t, server)
+		for _, s := range r.IAMPolicy().Statement {
+			for _, action := range s.Action {
+				removes := strings.HasPrefix(action, "ec2:D") && !strings.HasPrefix(action, "ec2:Describe") || action == "ec2:TerminateInstances"
+				if got := s.Condition["StringLike"]["aws:ResourceTag/"+ec2.TagExpires] != nil; got != removes {
+					t.Errorf("%s requires the expiry tag: %t, want %t", action, got, removes)
+				}
+			}
+		}
+	})
 }
 
 // TestReapAfterKill kills a process that bakes, loses its records, and reaps.

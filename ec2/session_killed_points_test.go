@@ -25,8 +25,8 @@ type killedBake struct {
 	server *ec2test.Server
 	moved  *atomic.Int64 // by how much the server's clock is ahead
 	port   int           // of machines
-	store  bake.Store
-	dir    string // of store
+	store  bake.Store    // as those see it who take over
+	dir    string        // of store
 
 	// When the process is stopped: it continues when the number of events have
 	// happened in another.
@@ -132,7 +132,7 @@ func TestKilledAtEveryPoint(t *testing.T) {
 		b := &killedBake{moved: new(atomic.Int64), port: <-ports, dir: t.TempDir()}
 		t.Cleanup(func() { ports <- b.port })
 		b.server = newServer(t, &ec2test.Options{Listen: true, Port: b.port, Clock: offsetClock{clock.System(), b.moved}})
-		b.store = bake.DirStore(b.dir)
+		b.store = deadStore{bake.DirStore(b.dir)}
 		return b
 	}
 	points := 0
@@ -165,11 +165,15 @@ func TestKilledAtEveryPoint(t *testing.T) {
 	t.Run("points", func(t *testing.T) {
 		for i, point := 0, 1; point <= points; i, point = i+1, point+step {
 			mode := modes[i%len(modes)]
+			if mode.name == "thaw" && i > len(modes) && step > 1 {
+				continue // it waits for a lease to end, and once is enough for the short form
+			}
 			t.Run(fmt.Sprintf("%s after point %d", mode.name, point), func(t *testing.T) {
 				t.Parallel()
 				b := begin(t)
 				run := func() string { return b.bake(t, point, certain(points)) }
 				if mode.name == "thaw" {
+					b.store = bake.DirStore(b.dir) // only the time ends the lease
 					run = func() string { return b.freeze(t, point) }
 				}
 				if out := run(); strings.Contains(out, "points: ") {
@@ -228,7 +232,7 @@ func resumeEdited(t *testing.T, b *killedBake) {
 
 func (b *killedBake) resume(t *testing.T, word string, observe func(bake.Event)) {
 	t.Helper()
-	opts := killedOptions(b.store)
+	opts := killedOptions(b.store, killedLease)
 	opts.Resume, opts.Observe = b.records(t), observe
 	results, err := bake.Bake(t.Context(), opts, b.layers(word)...)
 	if err != nil {
@@ -248,7 +252,7 @@ func resumeTwice(t *testing.T, b *killedBake) {
 	errs := make([]error, 2)
 	for i := range errs {
 		all.Go(func() {
-			opts := killedOptions(b.store)
+			opts := killedOptions(b.store, contested)
 			opts.Resume = recs
 			results[i], errs[i] = bake.Bake(t.Context(), opts, b.layers("old")...)
 		})

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -24,6 +23,7 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/ec2"
+	"github.com/bakestone-go/bakestone/ec2/ec2test"
 	"github.com/bakestone-go/bakestone/provision"
 )
 
@@ -153,21 +153,36 @@ func killedCloud(endpoint string, port int, k *killer) *ec2.Cloud {
 		cfg.HTTPClient = &http.Client{Transport: k}
 	}
 	return ec2.NewCloud(cfg, &ec2.CloudOptions{
-		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			host, _, err := net.SplitHostPort(addr)
-			if err != nil {
-				return nil, err
-			}
-			return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort(host, strconv.Itoa(port)))
-		},
+		Dial:          ec2test.DialPort(port),
 		SourceAddress: func(context.Context) (netip.Addr, error) { return netip.MustParseAddr("127.0.0.1"), nil },
 		PollInterval:  5 * time.Millisecond, SettleTime: 5 * time.Millisecond, MaxRetryDelay: time.Millisecond, NoCallLimits: true,
 	})
 }
 
-// killedOptions has a lease that is short, but not too short for a busy machine.
-func killedOptions(store bake.Store) *bake.Options {
-	return &bake.Options{Store: store, Lease: 2 * time.Second}
+// The processes renew their leases in real time, which a busy machine must not prevent.
+const (
+	killedLease = time.Minute
+	// contested is the length of leases that another process waits for: that of the process
+	// which is stopped, and those of two that resume.
+	contested = 10 * time.Second
+
+	killedOwner = "killed"
+)
+
+func killedOptions(store bake.Store, lease time.Duration) *bake.Options {
+	return &bake.Options{Store: store, Lease: lease}
+}
+
+// A deadStore shows the leases of the process that was killed as short ones, so that those
+// who take over its builds need not wait.
+type deadStore struct{ bake.Store }
+
+func (s deadStore) Load(ctx context.Context, build string) (*bake.Record, error) {
+	rec, err := s.Store.Load(ctx, build)
+	if err == nil && strings.HasPrefix(rec.Lease.Owner, killedOwner+"/") {
+		rec.Lease.Length = time.Millisecond
+	}
+	return rec, err
 }
 
 // bakeToPoint bakes in the process that kills or stops itself, or prints how many points
@@ -184,12 +199,16 @@ func bakeToPoint(t *testing.T, endpoint string) {
 	}
 	dir := os.Getenv(killedStore)
 	if os.Getenv(killedHow) == killedWorker {
-		work(t, bake.DirStore(dir), killedCloud(endpoint, port, nil))
+		work(t, deadStore{bake.DirStore(dir)}, killedCloud(endpoint, port, nil))
 		return
 	}
 	k := &killer{stops: os.Getenv(killedHow) == killedByStop}
 	k.at.Store(at)
-	opts := killedOptions(&killedSaves{bake.DirStore(dir), k, dir})
+	opts := killedOptions(&killedSaves{bake.DirStore(dir), k, dir}, killedLease)
+	opts.Owner = killedOwner
+	if k.stops {
+		opts.Lease = contested
+	}
 	opts.Observe = func(bake.Event) { k.pass() }
 	_, err = bake.Bake(t.Context(), opts, layersOf(killedCloud(endpoint, port, k), "old")...)
 	if k.thawed.Load() && errors.Is(err, bake.ErrLeaseLost) {
@@ -207,7 +226,7 @@ func work(t *testing.T, store bake.Store, cloud *ec2.Cloud) {
 	t.Helper()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	ended := errors.New("all builds have ended")
-	opts := killedOptions(store)
+	opts := killedOptions(store, killedLease)
 	opts.Owner = "third machine"
 	runner := &bake.Runner{
 		Options: opts, Poll: 100 * time.Millisecond,

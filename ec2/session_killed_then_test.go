@@ -16,7 +16,7 @@ func undoKilled(t *testing.T, b *killedBake) {
 	good := 0
 	for _, rec := range b.records(t) {
 		bare := &bake.Image{Builder: ec2.Builder{Cloud: killedCloud(b.server.URL(), b.port, nil)}}
-		if err := bake.Undo(t.Context(), killedOptions(b.store), bare, rec); err != nil {
+		if err := bake.Undo(t.Context(), killedOptions(b.store, killedLease), bare, rec); err != nil {
 			t.Errorf("Undo of %s = %v", rec.Image, err)
 		}
 		if rec.Good {

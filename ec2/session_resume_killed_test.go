@@ -4,15 +4,12 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -37,13 +34,7 @@ func longBake(endpoint, at string, long func(what string)) *bake.Image {
 		Region: testRegion, BaseEndpoint: aws.String(endpoint),
 		Credentials: credentials.NewStaticCredentialsProvider("AKIAIOSFODNN7EXAMPLE", "secret", ""),
 	}, &ec2.CloudOptions{
-		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			host, _, err := net.SplitHostPort(addr)
-			if err != nil {
-				return nil, err
-			}
-			return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort(host, strconv.Itoa(killedPort)))
-		},
+		Dial:          ec2test.DialPort(killedPort),
 		SourceAddress: func(context.Context) (netip.Addr, error) { return netip.MustParseAddr("127.0.0.1"), nil },
 		NoCallLimits:  true,
 	})
@@ -91,7 +82,7 @@ func TestResumeAfterKill(t *testing.T) {
 			server := newServer(t, &ec2test.Options{Listen: true, Port: killedPort})
 			dir := t.TempDir()
 			killWhenReady(t, at, killedEndpoint+"="+server.URL(), killedStore+"="+dir, killedAt+"="+at)
-			store := bake.DirStore(dir)
+			store := deadStore{bake.DirStore(dir)}
 			builds, err := store.List(t.Context())
 			if err != nil || len(builds) != 1 {
 				t.Fatalf("List() = %v, %v, want one build", builds, err)
@@ -160,6 +151,8 @@ func bakeUntilKilled(t *testing.T, endpoint string) {
 		select {}
 	})
 	view := terminal.New(os.Stdout, &terminal.Options{Plain: true})
-	_, err := bake.Bake(t.Context(), &bake.Options{Observe: view.Observe, Store: bake.DirStore(os.Getenv(killedStore)), Lease: time.Second}, img)
+	opts := killedOptions(bake.DirStore(os.Getenv(killedStore)), killedLease)
+	opts.Owner, opts.Observe = killedOwner, view.Observe
+	_, err := bake.Bake(t.Context(), opts, img)
 	t.Fatalf("Bake() returned %v, want the process to be killed before", err)
 }

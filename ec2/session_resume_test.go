@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -15,7 +16,6 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/baketest"
-	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
@@ -66,8 +66,8 @@ func TestRestartAfterEachStep(t *testing.T) {
 				cloud := newCloud(server)
 				b := d.builder(cloud, cloud.Assume(ec2.Role{ARN: prodRole}))
 				b.Cloud, b.Source = cloud, ubuntu()
-				return baketest.Platform{Builder: b, Existing: server.Leftovers, Clock: clock.Scaled(50)}
-			})
+				return baketest.Platform{Builder: b, Existing: server.Leftovers}
+			}, &baketest.ConformOptions{Run: synctest.Test})
 		})
 	}
 }
@@ -174,11 +174,15 @@ func (p *promotion) finish(t *testing.T) map[string]int {
 // TestRestartDuringPromotion ends the process after each changing call of a
 // promotion. Another process, without a record of the call, must complete it.
 func TestRestartDuringPromotion(t *testing.T) {
-	whole := newPromotion(t)
-	before := len(whole.server.Calls())
-	whole.do(t, whole.session.Promote()[1:])
-	calls := whole.server.Calls()[before:]
-	want := whole.finish(t)
+	var calls []ec2test.Call
+	var want map[string]int
+	synctest.Test(t, func(t *testing.T) {
+		whole := newPromotion(t)
+		before := len(whole.server.Calls())
+		whole.do(t, whole.session.Promote()[1:])
+		calls = whole.server.Calls()[before:]
+		want = whole.finish(t)
+	})
 	changes := regexp.MustCompile(`^(Copy|Register|Deregister|Delete|Modify|Enable)`)
 	count, tried := map[string]int{}, 0
 	for _, c := range calls {
@@ -190,21 +194,23 @@ func TestRestartDuringPromotion(t *testing.T) {
 		fault := ec2test.Fault{Action: c.Action, Region: c.Region, Account: c.Account, Nth: count[key], When: ec2test.After, Times: -1}
 		t.Run(fmt.Sprintf("%s %d", key, count[key]), func(t *testing.T) {
 			t.Parallel()
-			p := newPromotion(t)
-			p.server.Fail(fault)
-			if err := p.session.Promote()[1].Do(t.Context()); err == nil {
-				t.Fatal("Promote() without responses: error = nil")
-			}
-			p.server.Mend()
-			p.begin(t)
-			p.do(t, p.session.Promote()[1:])
-			if diff := cmp.Diff(want, p.finish(t)); diff != "" {
-				t.Errorf("resources (-want +got):\n%s", diff)
-			}
-			if err := p.session.Artifact().Destroy(t.Context()); err != nil {
-				t.Error(err)
-			}
-			wantNoLeftovers(t, p.server)
+			synctest.Test(t, func(t *testing.T) {
+				p := newPromotion(t)
+				p.server.Fail(fault)
+				if err := p.session.Promote()[1].Do(t.Context()); err == nil {
+					t.Fatal("Promote() without responses: error = nil")
+				}
+				p.server.Mend()
+				p.begin(t)
+				p.do(t, p.session.Promote()[1:])
+				if diff := cmp.Diff(want, p.finish(t)); diff != "" {
+					t.Errorf("resources (-want +got):\n%s", diff)
+				}
+				if err := p.session.Artifact().Destroy(t.Context()); err != nil {
+					t.Error(err)
+				}
+				wantNoLeftovers(t, p.server)
+			})
 		})
 	}
 	const least = 30

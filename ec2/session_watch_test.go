@@ -278,7 +278,9 @@ func TestInstanceEndedWhileReached(t *testing.T) {
 			goroutines := runtime.NumGoroutine()
 			server := ec2test.New(nil)
 			defer server.Close()
-			cloud := newCloud(server)
+			o := cloudOptions(server)
+			o.PollInterval, o.SettleTime = 50*time.Millisecond, 50*time.Millisecond // a listener for the other program keeps this test out of a bubble
+			cloud := ec2.NewCloud(server.Config(testRegion), o)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			var instance string

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -20,77 +21,79 @@ import (
 // TestNoSourceExplained looks for the newest AMI where none matches, and checks that the
 // error says why and what to set.
 func TestNoSourceExplained(t *testing.T) {
-	past := time.Now().Add(-48 * time.Hour)
-	server := newServer(t, &ec2test.Options{Images: []ec2test.Image{
-		{Owner: friend, Name: "old 1", Deprecated: past}, {Owner: friend, Name: "old 2", Deprecated: past.Add(time.Hour), Architecture: "arm64"},
-		{Owner: friend, Name: "arm only", Architecture: "arm64"},
-		{Owner: friend, Name: "plain"},
-	}})
-	cloud := newCloud(server)
-	client := cloud.Client("")
-	own := func(name string) *string {
-		t.Helper()
-		vendors, err := client.DescribeImages(t.Context(), &awsec2.DescribeImagesInput{Owners: []string{ec2.Canonical}})
-		if err != nil {
+	synctest.Test(t, func(t *testing.T) {
+		past := time.Now().Add(-48 * time.Hour)
+		server := newServer(t, &ec2test.Options{Images: []ec2test.Image{
+			{Owner: friend, Name: "old 1", Deprecated: past}, {Owner: friend, Name: "old 2", Deprecated: past.Add(time.Hour), Architecture: "arm64"},
+			{Owner: friend, Name: "arm only", Architecture: "arm64"},
+			{Owner: friend, Name: "plain"},
+		}})
+		cloud := newCloud(server)
+		client := cloud.Client("")
+		own := func(name string) *string {
+			t.Helper()
+			vendors, err := client.DescribeImages(t.Context(), &awsec2.DescribeImagesInput{Owners: []string{ec2.Canonical}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := client.CopyImage(t.Context(), &awsec2.CopyImageInput{Name: aws.String(name), SourceImageId: vendors.Images[0].ImageId, SourceRegion: aws.String(testRegion)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return out.ImageId
+		}
+		disabled := own("disabled")
+		if _, err := client.DisableImage(t.Context(), &awsec2.DisableImageInput{ImageId: disabled}); err != nil {
 			t.Fatal(err)
 		}
-		out, err := client.CopyImage(t.Context(), &awsec2.CopyImageInput{Name: aws.String(name), SourceImageId: vendors.Images[0].ImageId, SourceRegion: aws.String(testRegion)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return out.ImageId
-	}
-	disabled := own("disabled")
-	if _, err := client.DisableImage(t.Context(), &awsec2.DisableImageInput{ImageId: disabled}); err != nil {
-		t.Fatal(err)
-	}
-	since := "is deprecated since " + past.Format(time.DateOnly) + ", set Newest.Deprecated to include it"
-	for name, test := range map[string]struct {
-		source ec2.Newest
-		want   []string
-	}{
-		"deprecated":         {ec2.Newest{Owners: []string{friend}, Name: "old *", Architecture: "x86_64"}, []string{`"old 1" ` + since}},
-		"architecture":       {ec2.Newest{Owners: []string{friend}, Name: "arm *", Architecture: "x86_64"}, []string{`"arm only" is for arm64, not x86_64, see Newest.Architecture`}},
-		"two obstacles":      {ec2.Newest{Owners: []string{friend}, Name: "old 2", Architecture: "x86_64"}, []string{`"old 2" is deprecated since `, ", and is for arm64, not x86_64"}},
-		"disabled":           {ec2.Newest{Owners: []string{ec2.Self}, Name: "disabled"}, []string{*disabled + ` "disabled" is disabled, EnableImage makes it usable`}},
-		"other owner":        {ec2.Newest{Owners: []string{ec2.Self}, Name: "plain"}, []string{" of " + friend + " has such a name: check Newest.Owners, but anyone can publish"}},
-		"filters":            {ec2.Newest{Owners: []string{friend}, Name: "plain", Filters: ec2.Filters{"tag:team": {"web"}}}, []string{`"plain" does not pass Newest.Filters`}},
-		"nothing":            {ec2.Newest{Owners: []string{ec2.Self}, Name: "nothing"}, []string{`no such image: newest "nothing" of self in eu-west-1`}},
-		"nothing by pattern": {ec2.Newest{Owners: []string{"111111111111"}, Name: "*"}, []string{`no such image: newest "*" of 111111111111 in eu-west-1`}},
-	} {
-		t.Run(name, func(t *testing.T) {
+		since := "is deprecated since " + past.Format(time.DateOnly) + ", set Newest.Deprecated to include it"
+		for name, test := range map[string]struct {
+			source ec2.Newest
+			want   []string
+		}{
+			"deprecated":         {ec2.Newest{Owners: []string{friend}, Name: "old *", Architecture: "x86_64"}, []string{`"old 1" ` + since}},
+			"architecture":       {ec2.Newest{Owners: []string{friend}, Name: "arm *", Architecture: "x86_64"}, []string{`"arm only" is for arm64, not x86_64, see Newest.Architecture`}},
+			"two obstacles":      {ec2.Newest{Owners: []string{friend}, Name: "old 2", Architecture: "x86_64"}, []string{`"old 2" is deprecated since `, ", and is for arm64, not x86_64"}},
+			"disabled":           {ec2.Newest{Owners: []string{ec2.Self}, Name: "disabled"}, []string{*disabled + ` "disabled" is disabled, EnableImage makes it usable`}},
+			"other owner":        {ec2.Newest{Owners: []string{ec2.Self}, Name: "plain"}, []string{" of " + friend + " has such a name: check Newest.Owners, but anyone can publish"}},
+			"filters":            {ec2.Newest{Owners: []string{friend}, Name: "plain", Filters: ec2.Filters{"tag:team": {"web"}}}, []string{`"plain" does not pass Newest.Filters`}},
+			"nothing":            {ec2.Newest{Owners: []string{ec2.Self}, Name: "nothing"}, []string{`no such image: newest "nothing" of self in eu-west-1`}},
+			"nothing by pattern": {ec2.Newest{Owners: []string{"111111111111"}, Name: "*"}, []string{`no such image: newest "*" of 111111111111 in eu-west-1`}},
+		} {
 			img := &bake.Image{Name: "next", Builder: ec2.Builder{Cloud: cloud, Source: test.source, SSH: ec2.SSH{User: "ubuntu"}}}
 			_, planErr := ec2.Plan(t.Context(), img)
 			_, err := bake.Bake(t.Context(), nil, img)
 			for _, err := range []error{planErr, err} {
-				wantError(t, "Bake", err, append(test.want, "find source image: Builder.Source: no such image: ")...)
+				wantError(t, name+": Bake", err, append(test.want, "find source image: Builder.Source: no such image: ")...)
 				if !errors.Is(err, ec2.ErrNoSource) {
-					t.Errorf("error = %v, want %v", err, ec2.ErrNoSource)
+					t.Errorf("%s: error = %v, want %v", name, err, ec2.ErrNoSource)
 				}
 			}
-		})
-	}
-	server = ec2test.New(&ec2test.Options{Latency: ec2test.Realistic()})
-	defer server.Close()
-	cloud, client = newCloud(server), newCloud(server).Client("")
-	pending := own("pending")
-	_, err := ec2.Plan(t.Context(), &bake.Image{Name: "next", Builder: ec2.Builder{Cloud: cloud, Source: ec2.Newest{Owners: []string{ec2.Self}, Name: "pend*"}}})
-	wantError(t, "Plan", err, *pending+` "pending" is in state pending, want available`)
+		}
+		server = ec2test.New(&ec2test.Options{Latency: ec2test.Realistic()})
+		defer server.Close()
+		cloud, client = newCloud(server), newCloud(server).Client("")
+		pending := own("pending")
+		_, err := ec2.Plan(t.Context(), &bake.Image{Name: "next", Builder: ec2.Builder{Cloud: cloud, Source: ec2.Newest{Owners: []string{ec2.Self}, Name: "pend*"}}})
+		wantError(t, "Plan", err, *pending+` "pending" is in state pending, want available`)
+	})
 }
 
 // TestNoDefaultNetwork bakes in the default VPC where there is none, and in a zone
 // without a default subnet.
 func TestNoDefaultNetwork(t *testing.T) {
-	server := newServer(t, &ec2test.Options{NoDefaultVPC: true})
-	_, err := bake.Bake(t.Context(), nil, simple(newCloud(server)))
-	wantError(t, "Bake", err, "choose network: Builder.Network: eu-west-1 has no default VPC: set VPC or Subnet")
-	server.Fail(ec2test.Fault{Action: "DescribeVpcs", Code: "UnauthorizedOperation", Times: -1})
-	_, err = bake.Bake(t.Context(), nil, simple(newCloud(server)))
-	wantError(t, "Bake", err, "choose network: Builder.Network: no default subnet found in eu-west-1, perhaps for lack of a default VPC: set VPC or Subnet")
-	server = newServer(t, nil)
-	_, err = bake.Bake(t.Context(), nil, configure(simple(newCloud(server)), func(b *ec2.Builder) { b.Network.AvailabilityZone = "eu-west-1z" }))
-	wantError(t, "Bake", err, "Builder.Network.AvailabilityZone: the default VPC of eu-west-1 has no default subnet in eu-west-1z: choose another zone, or set VPC or Subnet")
-	wantNoLaunch(t, server)
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, &ec2test.Options{NoDefaultVPC: true})
+		_, err := bake.Bake(t.Context(), nil, simple(newCloud(server)))
+		wantError(t, "Bake", err, "choose network: Builder.Network: eu-west-1 has no default VPC: set VPC or Subnet")
+		server.Fail(ec2test.Fault{Action: "DescribeVpcs", Code: "UnauthorizedOperation", Times: -1})
+		_, err = bake.Bake(t.Context(), nil, simple(newCloud(server)))
+		wantError(t, "Bake", err, "choose network: Builder.Network: no default subnet found in eu-west-1, perhaps for lack of a default VPC: set VPC or Subnet")
+		server = newServer(t, nil)
+		_, err = bake.Bake(t.Context(), nil, configure(simple(newCloud(server)), func(b *ec2.Builder) { b.Network.AvailabilityZone = "eu-west-1z" }))
+		wantError(t, "Bake", err, "Builder.Network.AvailabilityZone: the default VPC of eu-west-1 has no default subnet in eu-west-1z: choose another zone, or set VPC or Subnet")
+		wantNoLaunch(t, server)
+	})
 }
 
 // failingHTTP fails all requests, as an SDK's HTTP client.
@@ -158,26 +161,28 @@ func TestAccessExplained(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := newServer(t, nil)
-			if test.fault.Code != "" {
-				test.fault.Times = -1
-				server.Fail(test.fault)
-			}
-			cfg := server.Config(testRegion)
-			b := ec2.Builder{Source: ubuntu()}
-			if test.change != nil {
-				b.Cloud = newCloud(server)
-				test.change(&cfg, &b)
-			}
-			if b.Cloud == nil || !strings.Contains(name, "role") {
-				b.Cloud = ec2.NewCloud(cfg, cloudOptions(server))
-			}
-			img := &bake.Image{Name: "next", Builder: b}
-			_, planErr := ec2.Plan(t.Context(), img)
-			_, err := bake.Bake(t.Context(), nil, img)
-			wantError(t, "Bake", err, test.want...)
-			wantError(t, "Plan", planErr, test.want...)
-			wantNoLaunch(t, server)
+			synctest.Test(t, func(t *testing.T) {
+				server := newServer(t, nil)
+				if test.fault.Code != "" {
+					test.fault.Times = -1
+					server.Fail(test.fault)
+				}
+				cfg := server.Config(testRegion)
+				b := ec2.Builder{Source: ubuntu()}
+				if test.change != nil {
+					b.Cloud = newCloud(server)
+					test.change(&cfg, &b)
+				}
+				if b.Cloud == nil || !strings.Contains(name, "role") {
+					b.Cloud = ec2.NewCloud(cfg, cloudOptions(server))
+				}
+				img := &bake.Image{Name: "next", Builder: b}
+				_, planErr := ec2.Plan(t.Context(), img)
+				_, err := bake.Bake(t.Context(), nil, img)
+				wantError(t, "Bake", err, test.want...)
+				wantError(t, "Plan", planErr, test.want...)
+				wantNoLaunch(t, server)
+			})
 		})
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -22,7 +23,6 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 
 	"github.com/bakestone-go/bakestone/bake"
-	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/bake/sshmachine"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
@@ -102,17 +102,19 @@ func TestHostKeys(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := newServer(t, nil)
-			b := ec2.Builder{Cloud: newCloud(server), Source: ubuntu(), Network: ec2.Network{PrivateIP: at}, SSH: ec2.SSH{Address: ec2.PrivateAddress}}
-			test.change(&b)
-			_, err := bake.Bake(t.Context(), &bake.Options{Clock: clock.Scaled(100)}, &bake.Image{Name: "verified", Builder: b})
-			if refusal, refused := errors.AsType[*sshmachine.HostKeyError](err); refused != test.refused || refusal == nil && err != nil {
-				t.Errorf("Bake() error = %v, want a HostKeyError: %t", err, test.refused)
-			}
-			injected := strings.Contains(userDataOf(t, server), "ssh_keys")
-			if want := name == "injected" || len(b.UserData) > 0; injected != want {
-				t.Errorf("user data has a host key: %t, want %t", injected, want)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				server := newServer(t, nil)
+				b := ec2.Builder{Cloud: newCloud(server), Source: ubuntu(), Network: ec2.Network{PrivateIP: at}, SSH: ec2.SSH{Address: ec2.PrivateAddress}}
+				test.change(&b)
+				_, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "verified", Builder: b})
+				if refusal, refused := errors.AsType[*sshmachine.HostKeyError](err); refused != test.refused || refusal == nil && err != nil {
+					t.Errorf("Bake() error = %v, want a HostKeyError: %t", err, test.refused)
+				}
+				injected := strings.Contains(userDataOf(t, server), "ssh_keys")
+				if want := name == "injected" || len(b.UserData) > 0; injected != want {
+					t.Errorf("user data has a host key: %t, want %t", injected, want)
+				}
+			})
 		})
 	}
 }
@@ -127,18 +129,20 @@ func userDataOf(t *testing.T, server *ec2test.Server) string {
 // TestConsoleHostKeyOfOtherMachine connects to another machine than the one whose
 // console output was read.
 func TestConsoleHostKeyOfOtherMachine(t *testing.T) {
-	server := newServer(t, nil)
-	o := cloudOptions(server)
-	cloud := ec2.NewCloud(server.Config(testRegion), o)
-	other := launchPlain(t, cloud, "172.31.0.44", nil)
-	b := ec2.Builder{Cloud: cloud, Source: ubuntu(), SSH: ec2.SSH{
-		ConsoleHostKey: true,
-		Dial:           func(ctx context.Context, _ ec2.SSHTarget) (net.Conn, error) { return server.DialInstance(ctx, other) },
-	}}
-	_, err := bake.Bake(t.Context(), &bake.Options{Clock: clock.Scaled(100)}, &bake.Image{Name: "console", Builder: b})
-	if _, refused := errors.AsType[*sshmachine.HostKeyError](err); !refused {
-		t.Errorf("Bake() error = %v, want a HostKeyError", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, nil)
+		o := cloudOptions(server)
+		cloud := ec2.NewCloud(server.Config(testRegion), o)
+		other := launchPlain(t, cloud, "172.31.0.44", nil)
+		b := ec2.Builder{Cloud: cloud, Source: ubuntu(), SSH: ec2.SSH{
+			ConsoleHostKey: true,
+			Dial:           func(ctx context.Context, _ ec2.SSHTarget) (net.Conn, error) { return server.DialInstance(ctx, other) },
+		}}
+		_, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "console", Builder: b})
+		if _, refused := errors.AsType[*sshmachine.HostKeyError](err); !refused {
+			t.Errorf("Bake() error = %v, want a HostKeyError", err)
+		}
+	})
 }
 
 // TestHostKeyStaysPinned puts another machine in the place of the instance during a
@@ -148,50 +152,52 @@ func TestHostKeyStaysPinned(t *testing.T) {
 	for _, when := range []string{"reboot", "resume", "check"} {
 		t.Run(when, func(t *testing.T) {
 			t.Parallel()
-			server := newServer(t, nil)
-			cloud := newCloud(server)
-			var first string // the instance of the bake
-			var replaced atomic.Bool
-			other := launchPlain(t, cloud, "172.31.0.44", nil)
-			img := simple(cloud)
-			configure(img, func(b *ec2.Builder) {
-				b.SSH.Dial = func(ctx context.Context, to ec2.SSHTarget) (net.Conn, error) {
-					if first == "" {
-						first = to.InstanceID
+			synctest.Test(t, func(t *testing.T) {
+				server := newServer(t, nil)
+				cloud := newCloud(server)
+				var first string // the instance of the bake
+				var replaced atomic.Bool
+				other := launchPlain(t, cloud, "172.31.0.44", nil)
+				img := simple(cloud)
+				configure(img, func(b *ec2.Builder) {
+					b.SSH.Dial = func(ctx context.Context, to ec2.SSHTarget) (net.Conn, error) {
+						if first == "" {
+							first = to.InstanceID
+						}
+						if replaced.Load() || when == "check" && to.InstanceID != first {
+							return server.DialInstance(ctx, other)
+						}
+						return server.DialInstance(ctx, to.InstanceID)
 					}
-					if replaced.Load() || when == "check" && to.InstanceID != first {
-						return server.DialInstance(ctx, other)
-					}
-					return server.DialInstance(ctx, to.InstanceID)
+				})
+				switch when {
+				case "reboot":
+					img.Provisioners = append(img.Provisioners, bake.ProvisionFunc{Do: func(ctx context.Context, m bake.Machine) error {
+						replaced.Store(true)
+						return m.Reboot(ctx, nil)
+					}})
+				case "check":
+					img.Checks = []bake.Check{bake.CheckFunc{Do: func(ctx context.Context, m bake.Machine) error { return m.Run(ctx, bake.Sh("true")) }}}
 				}
-			})
-			switch when {
-			case "reboot":
-				img.Provisioners = append(img.Provisioners, bake.ProvisionFunc{Do: func(ctx context.Context, m bake.Machine) error {
+				options := &bake.Options{}
+				if when == "resume" {
+					options.Store, options.Resume = pinnedStore(t, server, img)
 					replaced.Store(true)
-					return m.Reboot(ctx, nil)
-				}})
-			case "check":
-				img.Checks = []bake.Check{bake.CheckFunc{Do: func(ctx context.Context, m bake.Machine) error { return m.Run(ctx, bake.Sh("true")) }}}
-			}
-			options := briskOptions()
-			if when == "resume" {
-				options.Store, options.Resume = pinnedStore(t, server, img)
-				replaced.Store(true)
-			}
-			began := options.Clock.Now()
-			_, err := bake.Bake(t.Context(), options, img)
-			if _, refused := errors.AsType[*sshmachine.HostKeyError](err); !refused {
-				t.Errorf("Bake() error = %v, want a HostKeyError", err)
-			}
-			if took := options.Clock.Now().Sub(began); took > 5*time.Minute {
-				t.Errorf("Bake() took %v, want less than ConnectTimeout", took)
-			}
-			server.Mend()
-			if err := server.TerminateInstance(other); err != nil {
-				t.Fatal(err)
-			}
-			wantNoLeftovers(t, server)
+				}
+				began := time.Now()
+				_, err := bake.Bake(t.Context(), options, img)
+				if _, refused := errors.AsType[*sshmachine.HostKeyError](err); !refused {
+					t.Errorf("Bake() error = %v, want a HostKeyError", err)
+				}
+				if took := time.Since(began); took > 5*time.Minute {
+					t.Errorf("Bake() took %v, want less than ConnectTimeout", took)
+				}
+				server.Mend()
+				if err := server.TerminateInstance(other); err != nil {
+					t.Fatal(err)
+				}
+				wantNoLeftovers(t, server)
+			})
 		})
 	}
 }
@@ -210,7 +216,7 @@ func pinnedStore(t *testing.T, server *ec2test.Server, img *bake.Image) (bake.St
 		cancel()
 		return ctx.Err()
 	}}
-	if _, err := bake.Bake(ctx, &bake.Options{Store: store, Lease: time.Second, Clock: clock.Scaled(50)}, img); err == nil {
+	if _, err := bake.Bake(ctx, &bake.Options{Store: store}, img); err == nil {
 		t.Fatal("Bake() error = nil, want that of the provisioner")
 	}
 	server.Mend()
@@ -241,31 +247,32 @@ func launchPlain(t *testing.T, cloud *ec2.Cloud, address string, userData []byte
 // data has no client key.
 func TestSSHAuth(t *testing.T) {
 	pair, public := newKey(t)
-	server := newServer(t, &ec2test.Options{Images: []ec2test.Image{{
-		Name: "own", Login: "ubuntu",
-		Files: map[string]string{"/home/ubuntu/.ssh/authorized_keys": pair.AuthorizedKey + "\n"},
-	}}})
 	for name, auth := range map[string]sshmachine.Auth{
 		"key":   sshmachine.PrivateKey([]byte(pair.Private.Reveal()), bake.Secret{}),
 		"agent": sshmachine.Agent(keyAgent(t, pair)),
 	} {
 		t.Run(name, func(t *testing.T) {
-			before := len(server.Calls())
-			results, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "own", Builder: ec2.Builder{
-				Cloud: newCloud(server), Source: ec2.Newest{Owners: []string{ec2.Self}, Name: "own"}, SSH: ec2.SSH{User: "ubuntu", Auth: []sshmachine.Auth{auth}},
-			}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, c := range callsOf(server.Calls()[before:], "RunInstances") {
-				if config := cloudConfig(t, c.Params.Get("UserData")); len(config.Authorized) != 0 || config.Keys["ed25519_private"] == "" {
-					t.Errorf("user data = %+v, want only a host key", config)
+			synctest.Test(t, func(t *testing.T) {
+				server := newServer(t, &ec2test.Options{Images: []ec2test.Image{{
+					Name: "own", Login: "ubuntu",
+					Files: map[string]string{"/home/ubuntu/.ssh/authorized_keys": pair.AuthorizedKey + "\n"},
+				}}})
+				results, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "own", Builder: ec2.Builder{
+					Cloud: newCloud(server), Source: ec2.Newest{Owners: []string{ec2.Self}, Name: "own"}, SSH: ec2.SSH{User: "ubuntu", Auth: []sshmachine.Auth{auth}},
+				}})
+				if err != nil {
+					t.Fatal(err)
 				}
-			}
-			kept, err := server.ReadFile(results[0].Artifact.ID(), "/home/ubuntu/.ssh/authorized_keys")
-			if err != nil || !bytes.Contains(kept, []byte(strings.Fields(pair.AuthorizedKey)[1])) {
-				t.Errorf("authorized_keys of the AMI = %q, %v, want the image's key %s", kept, err, ssh.FingerprintSHA256(public))
-			}
+				for _, c := range callsOf(server.Calls(), "RunInstances") {
+					if config := cloudConfig(t, c.Params.Get("UserData")); len(config.Authorized) != 0 || config.Keys["ed25519_private"] == "" {
+						t.Errorf("user data = %+v, want only a host key", config)
+					}
+				}
+				kept, err := server.ReadFile(results[0].Artifact.ID(), "/home/ubuntu/.ssh/authorized_keys")
+				if err != nil || !bytes.Contains(kept, []byte(strings.Fields(pair.AuthorizedKey)[1])) {
+					t.Errorf("authorized_keys of the AMI = %q, %v, want the image's key %s", kept, err, ssh.FingerprintSHA256(public))
+				}
+			})
 		})
 	}
 }
@@ -273,56 +280,60 @@ func TestSSHAuth(t *testing.T) {
 // TestMetadataOff bakes without the instance metadata service, with the login's key that
 // the image has. The embedded machine's cloud-init creates a new host key.
 func TestMetadataOff(t *testing.T) {
-	login, _ := newKey(t)
-	server := newServer(t, &ec2test.Options{Images: []ec2test.Image{{
-		Name: "own", Login: "ubuntu", Files: map[string]string{
-			"/home/ubuntu/.ssh/authorized_keys": login.AuthorizedKey + "\n",
-		},
-	}}})
-	img := &bake.Image{Name: "own", Builder: ec2.Builder{
-		Cloud: newCloud(server), Source: ec2.Newest{Owners: []string{ec2.Self}, Name: "own"}, Metadata: ec2.Metadata{Off: true},
-		SSH: ec2.SSH{
-			User: "ubuntu", HostKey: sshmachine.InsecureAnyHostKey(),
-			Auth: []sshmachine.Auth{sshmachine.PrivateKey([]byte(login.Private.Reveal()), bake.Secret{})},
-		},
-	}, Checks: []bake.Check{bake.CheckFunc{Do: func(ctx context.Context, m bake.Machine) error { return m.Run(ctx, bake.Sh("true")) }}}}
-	if _, err := bake.Bake(t.Context(), briskOptions(), img); err != nil {
-		t.Fatal(err)
-	}
-	params := paramsOf(t, server, "RunInstances")
-	if endpoint := params.Get("MetadataOptions.HttpEndpoint"); endpoint != "disabled" || params.Has("UserData") {
-		t.Errorf("RunInstances: endpoint %q with user data %t, want disabled without", endpoint, params.Has("UserData"))
-	}
+	synctest.Test(t, func(t *testing.T) {
+		login, _ := newKey(t)
+		server := newServer(t, &ec2test.Options{Images: []ec2test.Image{{
+			Name: "own", Login: "ubuntu", Files: map[string]string{
+				"/home/ubuntu/.ssh/authorized_keys": login.AuthorizedKey + "\n",
+			},
+		}}})
+		img := &bake.Image{Name: "own", Builder: ec2.Builder{
+			Cloud: newCloud(server), Source: ec2.Newest{Owners: []string{ec2.Self}, Name: "own"}, Metadata: ec2.Metadata{Off: true},
+			SSH: ec2.SSH{
+				User: "ubuntu", HostKey: sshmachine.InsecureAnyHostKey(),
+				Auth: []sshmachine.Auth{sshmachine.PrivateKey([]byte(login.Private.Reveal()), bake.Secret{})},
+			},
+		}, Checks: []bake.Check{bake.CheckFunc{Do: func(ctx context.Context, m bake.Machine) error { return m.Run(ctx, bake.Sh("true")) }}}}
+		if _, err := bake.Bake(t.Context(), nil, img); err != nil {
+			t.Fatal(err)
+		}
+		params := paramsOf(t, server, "RunInstances")
+		if endpoint := params.Get("MetadataOptions.HttpEndpoint"); endpoint != "disabled" || params.Has("UserData") {
+			t.Errorf("RunInstances: endpoint %q with user data %t, want disabled without", endpoint, params.Has("UserData"))
+		}
+	})
 }
 
 // TestKeyPair logs in with the private key of an EC2 key pair.
 func TestKeyPair(t *testing.T) {
-	pair, public := newKey(t)
-	server := newServer(t, nil)
-	cloud := newCloud(server)
-	if _, err := cloud.Client("").ImportKeyPair(t.Context(), &awsec2.ImportKeyPairInput{
-		KeyName: aws.String("team"), PublicKeyMaterial: ssh.MarshalAuthorizedKey(public),
-	}); err != nil {
-		t.Fatal(err)
-	}
-	img := simple(cloud)
-	b := ec2.Builder{Cloud: cloud, Source: ubuntu(), SSH: ec2.SSH{
-		KeyPair: "team", Auth: []sshmachine.Auth{sshmachine.PrivateKey([]byte(pair.Private.Reveal()), bake.Secret{})},
-	}}
-	img.Builder = b
-	if _, err := bake.Bake(t.Context(), fastOptions(), img); err != nil {
-		t.Fatal(err)
-	}
-	if policy := ec2.Policy(cloud, img).String(); !strings.Contains(policy, "arn:aws:ec2:eu-west-1:*:key-pair/team") {
-		t.Errorf("Policy() lacks the key pair: %s", policy)
-	}
-	b.SSH.KeyPair = "none"
-	img.Builder = b
-	_, err := bake.Bake(t.Context(), fastOptions(), img)
-	wantError(t, "Bake", err, `Builder.SSH.KeyPair: "none" not found in eu-west-1`)
-	for _, r := range server.Resources(func(r ec2test.Resource) bool { return r.Type == "instance" && r.State == "running" }) {
-		t.Errorf("%s is running, want it terminated", r)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		pair, public := newKey(t)
+		server := newServer(t, nil)
+		cloud := newCloud(server)
+		if _, err := cloud.Client("").ImportKeyPair(t.Context(), &awsec2.ImportKeyPairInput{
+			KeyName: aws.String("team"), PublicKeyMaterial: ssh.MarshalAuthorizedKey(public),
+		}); err != nil {
+			t.Fatal(err)
+		}
+		img := simple(cloud)
+		b := ec2.Builder{Cloud: cloud, Source: ubuntu(), SSH: ec2.SSH{
+			KeyPair: "team", Auth: []sshmachine.Auth{sshmachine.PrivateKey([]byte(pair.Private.Reveal()), bake.Secret{})},
+		}}
+		img.Builder = b
+		if _, err := bake.Bake(t.Context(), nil, img); err != nil {
+			t.Fatal(err)
+		}
+		if policy := ec2.Policy(cloud, img).String(); !strings.Contains(policy, "arn:aws:ec2:eu-west-1:*:key-pair/team") {
+			t.Errorf("Policy() lacks the key pair: %s", policy)
+		}
+		b.SSH.KeyPair = "none"
+		img.Builder = b
+		_, err := bake.Bake(t.Context(), nil, img)
+		wantError(t, "Bake", err, `Builder.SSH.KeyPair: "none" not found in eu-west-1`)
+		for _, r := range server.Resources(func(r ec2test.Resource) bool { return r.Type == "instance" && r.State == "running" }) {
+			t.Errorf("%s is running, want it terminated", r)
+		}
+	})
 }
 
 // keyAgent returns a func that dials an SSH agent with the key.
@@ -345,99 +356,102 @@ func keyAgent(t *testing.T, pair *sshmachine.KeyPair) func(context.Context) (net
 
 // TestBastion bakes on an instance that only a bastion in its VPC can reach.
 func TestBastion(t *testing.T) {
-	server := newServer(t, nil)
-	cloud := newCloud(server)
-	host, hostPublic := newKey(t)
-	login, _ := newKey(t)
-	groups, err := cloud.Client("").DescribeSecurityGroups(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	openSSH(t, cloud, groups.SecurityGroups[0].GroupId, "127.0.0.1/32")
-	data := bytes.TrimSuffix(hostKeyData(t, host, ""), []byte("}"))
-	data = append(data, []byte(`,"ssh_authorized_keys":["`+strings.TrimSpace(login.AuthorizedKey)+`"]}`)...)
-	launchPlain(t, cloud, "172.31.0.44", data)
-	recorder := &dialRecorder{dial: server.Dial}
-	o := cloudOptions(server)
-	o.Dial = recorder.Dial
-	b := ec2.Builder{
-		Cloud: ec2.NewCloud(server.Config(testRegion), o), Source: ubuntu(), Network: ec2.Network{PublicIP: ec2.Disabled},
-		SSH: ec2.SSH{From: []netip.Prefix{netip.MustParsePrefix("172.31.0.44/32")}, Via: []sshmachine.Hop{{
-			Addr: "172.31.0.44", User: "ubuntu", HostKey: sshmachine.FixedHostKey(hostPublic),
-			Auth: []sshmachine.Auth{sshmachine.PrivateKey([]byte(login.Private.Reveal()), bake.Secret{})},
-		}}},
-	}
-	img := &bake.Image{Name: "hidden", Builder: b, Provisioners: []bake.Provisioner{provision.Shell("true")}}
-	if _, err := bake.Bake(t.Context(), nil, img); err != nil {
-		t.Fatal(err)
-	}
-	for _, addr := range recorder.addresses() {
-		if addr != "172.31.0.44:22" {
-			t.Errorf("dialed %s, want only the bastion", addr)
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, nil)
+		cloud := newCloud(server)
+		host, hostPublic := newKey(t)
+		login, _ := newKey(t)
+		groups, err := cloud.Client("").DescribeSecurityGroups(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
+		openSSH(t, cloud, groups.SecurityGroups[0].GroupId, "127.0.0.1/32")
+		data := bytes.TrimSuffix(hostKeyData(t, host, ""), []byte("}"))
+		data = append(data, []byte(`,"ssh_authorized_keys":["`+strings.TrimSpace(login.AuthorizedKey)+`"]}`)...)
+		launchPlain(t, cloud, "172.31.0.44", data)
+		recorder := &dialRecorder{dial: server.Dial}
+		o := cloudOptions(server)
+		o.Dial = recorder.Dial
+		b := ec2.Builder{
+			Cloud: ec2.NewCloud(server.Config(testRegion), o), Source: ubuntu(), Network: ec2.Network{PublicIP: ec2.Disabled},
+			SSH: ec2.SSH{From: []netip.Prefix{netip.MustParsePrefix("172.31.0.44/32")}, Via: []sshmachine.Hop{{
+				Addr: "172.31.0.44", User: "ubuntu", HostKey: sshmachine.FixedHostKey(hostPublic),
+				Auth: []sshmachine.Auth{sshmachine.PrivateKey([]byte(login.Private.Reveal()), bake.Secret{})},
+			}}},
+		}
+		img := &bake.Image{Name: "hidden", Builder: b, Provisioners: []bake.Provisioner{provision.Shell("true")}}
+		if _, err := bake.Bake(t.Context(), nil, img); err != nil {
+			t.Fatal(err)
+		}
+		for _, addr := range recorder.addresses() {
+			if addr != "172.31.0.44:22" {
+				t.Errorf("dialed %s, want only the bastion", addr)
+			}
+		}
+	})
 }
 
 // TestSSHDial bakes over a connection that needs no route, address or rule.
 func TestSSHDial(t *testing.T) {
-	server := newServer(t, nil)
-	var mu sync.Mutex
-	var targets []ec2.SSHTarget
-	b := ec2.Builder{Cloud: newCloud(server), Source: ubuntu(), Network: ec2.Network{PublicIP: ec2.Disabled}, SSH: ec2.SSH{
-		Dial: func(ctx context.Context, to ec2.SSHTarget) (net.Conn, error) {
-			mu.Lock()
-			defer mu.Unlock()
-			targets = append(targets, to)
-			return server.DialInstance(ctx, to.InstanceID)
-		},
-	}}
-	if _, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "session", Builder: b}); err != nil {
-		t.Fatal(err)
-	}
-	if groups, rules := server.CallCount("CreateSecurityGroup"), server.CallCount("AuthorizeSecurityGroupIngress"); groups != 1 || rules != 0 {
-		t.Errorf("security groups = %d with %d rules, want 1 with 0", groups, rules)
-	}
-	if len(targets) == 0 || targets[0].Region != testRegion || targets[0].Port != 22 || !strings.HasPrefix(targets[0].InstanceID, "i-") || !strings.HasPrefix(targets[0].Address, "172.31.") {
-		t.Errorf("Dial targets = %+v, want the instance's private address in %s and port 22", targets, testRegion)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, nil)
+		var mu sync.Mutex
+		var targets []ec2.SSHTarget
+		b := ec2.Builder{Cloud: newCloud(server), Source: ubuntu(), Network: ec2.Network{PublicIP: ec2.Disabled}, SSH: ec2.SSH{
+			Dial: func(ctx context.Context, to ec2.SSHTarget) (net.Conn, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				targets = append(targets, to)
+				return server.DialInstance(ctx, to.InstanceID)
+			},
+		}}
+		if _, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "session", Builder: b}); err != nil {
+			t.Fatal(err)
+		}
+		if groups, rules := server.CallCount("CreateSecurityGroup"), server.CallCount("AuthorizeSecurityGroupIngress"); groups != 1 || rules != 0 {
+			t.Errorf("security groups = %d with %d rules, want 1 with 0", groups, rules)
+		}
+		if len(targets) == 0 || targets[0].Region != testRegion || targets[0].Port != 22 || !strings.HasPrefix(targets[0].InstanceID, "i-") || !strings.HasPrefix(targets[0].Address, "172.31.") {
+			t.Errorf("Dial targets = %+v, want the instance's private address in %s and port 22", targets, testRegion)
+		}
+	})
 }
 
 // TestSSHPort connects to another port, and checks that only this port is open.
 func TestSSHPort(t *testing.T) {
-	server := newServer(t, nil)
-	var configured sshmachine.Config
-	b := ec2.Builder{
-		Cloud: newCloud(server), Source: ubuntu(), SSH: ec2.SSH{From: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
-			Port:      2222,
-			Configure: func(c *sshmachine.Config) { c.KeepAliveInterval, configured = time.Minute, *c },
-			Dial: func(ctx context.Context, to ec2.SSHTarget) (net.Conn, error) {
-				if to.Port != 2222 {
-					t.Errorf("Dial port = %d, want 2222", to.Port)
-				}
-				return server.DialInstance(ctx, to.InstanceID) // always port 22
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, nil)
+		var configured sshmachine.Config
+		b := ec2.Builder{
+			Cloud: newCloud(server), Source: ubuntu(), SSH: ec2.SSH{From: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
+				Port:      2222,
+				Configure: func(c *sshmachine.Config) { c.KeepAliveInterval, configured = time.Minute, *c },
+				Dial: func(ctx context.Context, to ec2.SSHTarget) (net.Conn, error) {
+					if to.Port != 2222 {
+						t.Errorf("Dial port = %d, want 2222", to.Port)
+					}
+					return server.DialInstance(ctx, to.InstanceID) // always port 22
+				},
 			},
-		},
-	}
-	if _, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "port", Builder: b}); err != nil {
-		t.Fatal(err)
-	}
-	rule := paramsOf(t, server, "AuthorizeSecurityGroupIngress")
-	for name, want := range map[string]string{"FromPort": "2222", "ToPort": "2222", "IpRanges.1.CidrIp": "192.0.2.0/24"} {
-		if got := rule.Get("IpPermissions.1." + name); got != want {
-			t.Errorf("%s of the rule = %q, want %q", name, got, want)
 		}
-	}
-	if !strings.HasSuffix(configured.Addr, ":2222") {
-		t.Errorf("Configure() got the address %s, want port 2222", configured.Addr)
-	}
+		if _, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "port", Builder: b}); err != nil {
+			t.Fatal(err)
+		}
+		rule := paramsOf(t, server, "AuthorizeSecurityGroupIngress")
+		for name, want := range map[string]string{"FromPort": "2222", "ToPort": "2222", "IpRanges.1.CidrIp": "192.0.2.0/24"} {
+			if got := rule.Get("IpPermissions.1." + name); got != want {
+				t.Errorf("%s of the rule = %q, want %q", name, got, want)
+			}
+		}
+		if !strings.HasSuffix(configured.Addr, ":2222") {
+			t.Errorf("Configure() got the address %s, want port 2222", configured.Addr)
+		}
+	})
 }
 
 // TestUnreachable checks that errors of connections name the fields to check.
 func TestUnreachable(t *testing.T) {
 	pair, _ := newKey(t)
-	clock := clock.Scaled(1000)
-	server := newServer(t, &ec2test.Options{Clock: clock})
-	cloud := ec2.NewCloud(server.Config(testRegion), &ec2.CloudOptions{Dial: server.Dial, SourceAddress: server.SourceAddress, Clock: clock, NoCallLimits: true})
 	for name, test := range map[string]struct {
 		change  func(*ec2.Builder)
 		refused bool
@@ -452,14 +466,17 @@ func TestUnreachable(t *testing.T) {
 			[]string{"refused login as ubuntu", "must have a key of Builder.SSH.Auth for the login ubuntu"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := ec2.Builder{Cloud: cloud, Source: ubuntu(), SSH: ec2.SSH{ConnectTimeout: 10 * time.Hour}}
-			test.change(&b)
-			_, err := bake.Bake(t.Context(), &bake.Options{Clock: clock}, &bake.Image{Name: "far", Builder: b})
-			wantError(t, "Bake", err, test.want...)
-			if _, refused := errors.AsType[*sshmachine.AuthError](err); refused != test.refused {
-				t.Errorf("Bake() error = %v, want an AuthError: %t", err, test.refused)
-			}
-			wantNoLeftovers(t, server)
+			synctest.Test(t, func(t *testing.T) {
+				server := newServer(t, nil)
+				b := ec2.Builder{Cloud: newCloud(server), Source: ubuntu()}
+				test.change(&b)
+				_, err := bake.Bake(t.Context(), nil, &bake.Image{Name: "far", Builder: b})
+				wantError(t, "Bake", err, test.want...)
+				if _, refused := errors.AsType[*sshmachine.AuthError](err); refused != test.refused {
+					t.Errorf("Bake() error = %v, want an AuthError: %t", err, test.refused)
+				}
+				wantNoLeftovers(t, server)
+			})
 		})
 	}
 }
@@ -467,46 +484,48 @@ func TestUnreachable(t *testing.T) {
 // TestServerWithoutEd25519 connects to an instance whose server, as in FIPS mode, has no
 // ed25519 host key and accepts no ed25519 client key.
 func TestServerWithoutEd25519(t *testing.T) {
-	server := newServer(t, nil)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	loggedIn := false
-	b := ec2.Builder{Cloud: ec2.NewCloud(server.Config(testRegion), cloudOptions(server)), Source: ubuntu(), SSH: ec2.SSH{
-		Dial: func(context.Context, ec2.SSHTarget) (net.Conn, error) {
-			near, far := loopback(t)
-			go func() {
-				defer cancel()
-				config := cloudConfig(t, paramsOf(t, server, "RunInstances").Get("UserData"))
-				host, err := ssh.ParsePrivateKey([]byte(config.Keys["ecdsa_private"]))
-				if err != nil {
-					t.Errorf("host key: %v", err)
-					return
-				}
-				accept := &ssh.ServerConfig{
-					PublicKeyAuthAlgorithms: []string{ssh.KeyAlgoECDSA256},
-					PublicKeyCallback: func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
-						for _, line := range config.Authorized {
-							if known, _, _, _, err := ssh.ParseAuthorizedKey([]byte(line)); err == nil && bytes.Equal(known.Marshal(), key.Marshal()) {
-								return &ssh.Permissions{}, nil
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		loggedIn := false
+		b := ec2.Builder{Cloud: ec2.NewCloud(server.Config(testRegion), cloudOptions(server)), Source: ubuntu(), SSH: ec2.SSH{
+			Dial: func(context.Context, ec2.SSHTarget) (net.Conn, error) {
+				near, far := loopback(t)
+				go func() {
+					defer cancel()
+					config := cloudConfig(t, paramsOf(t, server, "RunInstances").Get("UserData"))
+					host, err := ssh.ParsePrivateKey([]byte(config.Keys["ecdsa_private"]))
+					if err != nil {
+						t.Errorf("host key: %v", err)
+						return
+					}
+					accept := &ssh.ServerConfig{
+						PublicKeyAuthAlgorithms: []string{ssh.KeyAlgoECDSA256},
+						PublicKeyCallback: func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+							for _, line := range config.Authorized {
+								if known, _, _, _, err := ssh.ParseAuthorizedKey([]byte(line)); err == nil && bytes.Equal(known.Marshal(), key.Marshal()) {
+									return &ssh.Permissions{}, nil
+								}
 							}
-						}
-						return nil, errors.New("unknown key")
-					},
-				}
-				accept.AddHostKey(host)
-				_, _, _, err = ssh.NewServerConn(far, accept)
-				loggedIn = err == nil
-				if err != nil {
-					t.Errorf("login: %v", err)
-				}
-			}()
-			return near, nil
-		},
-	}}
-	_, err := bake.Bake(ctx, &bake.Options{Clock: clock.Scaled(100)}, &bake.Image{Name: "fips", Builder: b})
-	if !errors.Is(err, context.Canceled) || !loggedIn {
-		t.Errorf("Bake() error = %v, logged in: %v, want Canceled after a login", err, loggedIn)
-	}
+							return nil, errors.New("unknown key")
+						},
+					}
+					accept.AddHostKey(host)
+					_, _, _, err = ssh.NewServerConn(far, accept)
+					loggedIn = err == nil
+					if err != nil {
+						t.Errorf("login: %v", err)
+					}
+				}()
+				return near, nil
+			},
+		}}
+		_, err := bake.Bake(ctx, nil, &bake.Image{Name: "fips", Builder: b})
+		if !errors.Is(err, context.Canceled) || !loggedIn {
+			t.Errorf("Bake() error = %v, logged in: %v, want Canceled after a login", err, loggedIn)
+		}
+	})
 }
 
 // loopback returns the ends of a TCP connection.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/baketest"
+	"github.com/bakestone-go/bakestone/internal/testenv"
 	"github.com/bakestone-go/bakestone/provision"
 )
 
@@ -65,7 +66,7 @@ func localRuns(t *testing.T) bool {
 // TestLocalAfterKill kills a process that bakes while a Local runs, and resumes.
 func TestLocalAfterKill(t *testing.T) {
 	if dir := os.Getenv(leftDir); dir != "" {
-		_, err := bake.Bake(t.Context(), &bake.Options{Store: bake.DirStore(dir + "/store"), Lease: time.Second}, leftLocal(dir))
+		_, err := bake.Bake(t.Context(), &bake.Options{Store: bake.DirStore(dir + "/store")}, leftLocal(dir))
 		t.Fatalf("Bake() returned %v, want the process to be killed before", err)
 	}
 	dir := t.TempDir()
@@ -92,14 +93,7 @@ func TestLocalAfterKill(t *testing.T) {
 		t.Fatal("the command ended with its process, want it to live on")
 	}
 	store := bake.DirStore(dir + "/store")
-	builds, err := store.List(t.Context())
-	if err != nil || len(builds) != 1 {
-		t.Fatalf("List() = %v, %v, want one build", builds, err)
-	}
-	rec, err := store.Load(t.Context(), builds[0])
-	if err != nil {
-		t.Fatal(err)
-	}
+	rec := testenv.DeadRecord(t.Context(), t, store)
 	if _, err := bake.Bake(t.Context(), &bake.Options{Store: store, Resume: []*bake.Record{rec}}, leftLocal(dir)); err != nil {
 		t.Fatalf("Bake() error = %v, want the resumed build to succeed", err)
 	}

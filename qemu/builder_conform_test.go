@@ -25,12 +25,14 @@ func longOnly(t *testing.T) {
 // newHost returns a Host with the fake QEMU and the path of a source disk.
 func newHost(t *testing.T) (host *qemu.Host, source string) {
 	t.Helper()
+	t.Setenv(fakeRunning, t.TempDir())
+	return fakeHost(t)
+}
+
+// fakeHost is newHost for parallel tests. Existing does not list its running machines.
+func fakeHost(t *testing.T) (host *qemu.Host, source string) {
+	t.Helper()
 	dir := t.TempDir()
-	running := filepath.Join(dir, "running")
-	if err := os.Mkdir(running, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv(fakeRunning, running)
 	source = filepath.Join(dir, "source.qcow2")
 	d := &fakeDisk{Size: 1 << 30, Files: map[string]fakeFile{}}
 	if err := d.dump(sandbox.NewRoot(nil), "/"); err != nil {
@@ -87,5 +89,5 @@ func TestBuilderConforms(t *testing.T) {
 			Layers:   qemu.Builder{Host: host, Accelerator: qemu.TCG},
 			Existing: func() []string { return existing(t, host) },
 		}
-	})
+	}, nil)
 }

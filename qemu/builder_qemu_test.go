@@ -148,7 +148,7 @@ func TestResumeAfterKillInQEMU(t *testing.T) {
 			fmt.Println("\nnow")
 			select {}
 		})
-		_, _ = bake.Bake(t.Context(), &bake.Options{Store: bake.DirStore(filepath.Join(dir, "store")), Lease: time.Second}, img)
+		_, _ = bake.Bake(t.Context(), &bake.Options{Store: bake.DirStore(filepath.Join(dir, "store"))}, img)
 		return
 	}
 	if runtime.GOOS != "linux" {
@@ -176,14 +176,7 @@ func TestResumeAfterKillInQEMU(t *testing.T) {
 	_ = cmd.Wait()
 
 	store := bake.DirStore(filepath.Join(dir, "store"))
-	ids, err := store.List(t.Context())
-	if err != nil || len(ids) != 1 {
-		t.Fatalf("records %v, %v, want one", ids, err)
-	}
-	rec, err := store.Load(t.Context(), ids[0])
-	if err != nil {
-		t.Fatal(err)
-	}
+	rec := testenv.DeadRecord(t.Context(), t, store)
 	var said []string
 	results, err := bake.Bake(t.Context(), &bake.Options{
 		Store: store, Resume: []*bake.Record{rec},

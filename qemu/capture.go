@@ -206,7 +206,7 @@ func (s *session) writeImage(ctx context.Context) error {
 		Captured: true, Size: first.Size, FileSize: first.FileSize, SHA256: first.SHA256,
 		Data: files[1:], Created: s.run.Clock.Now().UTC(),
 	}
-	if err := s.keepVars(); err != nil {
+	if err := s.keepVars(ctx); err != nil {
 		return err
 	}
 	s.run.Created("image", first.Path)

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"strings"
 	"sync"
 
@@ -70,6 +71,16 @@ func (m *fakeMachine) tell(event, reason string) {
 	}
 }
 
+// record adds a command to the file qmp.log.
+func (m *fakeMachine) record(command string) error {
+	f, err := os.OpenFile("qmp.log", os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(f, command)
+	return errors.Join(err, f.Close())
+}
+
 // serveQMP serves one client.
 func (m *fakeMachine) serveQMP(c net.Conn) {
 	defer c.Close()
@@ -77,6 +88,9 @@ func (m *fakeMachine) serveQMP(c net.Conn) {
 	for in := bufio.NewScanner(c); in.Scan(); {
 		var request struct{ Execute, ID string }
 		if err := json.Unmarshal(in.Bytes(), &request); err != nil {
+			return
+		}
+		if err := m.record(request.Execute); err != nil {
 			return
 		}
 		var result any = struct{}{}
@@ -90,6 +104,8 @@ func (m *fakeMachine) serveQMP(c net.Conn) {
 				"  TCP[HOST_FORWARD]  14       127.0.0.1 %s       10.0.2.15    22     0     0\r\n", m.port)
 		case "query-blockstats":
 			result = []any{}
+		case "send-key":
+			m.pressed()
 		case "quit":
 			defer m.end()
 		case "system_powerdown":
@@ -104,17 +120,31 @@ func (m *fakeMachine) serveQMP(c net.Conn) {
 
 // fakeInstall is a QEMU that runs an installer, until it has done what its answers tell.
 func fakeInstall(args []string, disk *fakeDisk) error {
-	watched := make(chan struct{})
+	watched, pressed := make(chan struct{}), make(chan struct{})
 	m := &fakeMachine{
 		uuid: argument(args, "-uuid"), port: "1", exit: make(chan int, 1),
 		watched: sync.OnceFunc(func() { close(watched) }),
+		pressed: sync.OnceFunc(func() { close(pressed) }),
 	}
-	if err := m.serve(context.Background()); err != nil {
+	if err := errors.Join(m.serve(context.Background()), os.WriteFile("console.log", nil, 0o600)); err != nil {
 		return err
 	}
 	go func() {
 		<-watched // a real installer takes longer
-		reason, err := m.install(argument(args, "-append"), disk)
+		if strings.Contains(argument(args, "-append"), "press-key") {
+			<-pressed
+		}
+		reason, err := "guest-reset", error(nil)
+		if _, url, kickstart := strings.Cut(argument(args, "-append"), "inst.ks="); kickstart {
+			err = readKickstart(url)
+		} else {
+			err = fetchAnswers(argument(args, "-append"))
+		}
+		if err == nil {
+			reason = "guest-shutdown"
+			disk.Files = map[string]fakeFile{}
+			err = errors.Join(disk.dump(sandbox.NewRoot(nil), "/"), disk.write("disk.qcow2"))
+		}
 		if err != nil {
 			_ = os.WriteFile("console.log", []byte("installer: "+err.Error()+"\n"), 0o600)
 		}
@@ -125,29 +155,35 @@ func fakeInstall(args []string, disk *fakeDisk) error {
 	return nil
 }
 
-// install fetches the answers by the URL in the kernel's command line. Without the random
-// part of the URL nothing may be had.
-func (m *fakeMachine) install(options string, disk *fakeDisk) (reason string, err error) {
-	if err := os.WriteFile("console.log", nil, 0o600); err != nil {
-		return "guest-reset", err
-	}
+// fetchAnswers fetches the answers by the URL in the kernel's command line. Without the
+// random part of the URL nothing may be had.
+func fetchAnswers(options string) error {
 	_, url, _ := strings.Cut(options, "answers=")
 	server, path, _ := strings.Cut(strings.TrimPrefix(url, "http://"), "/")
 	secret, _, _ := strings.Cut(path, "/")
 	for _, wrong := range []string{"answers", "x/answers", secret + "/../../etc/passwd", secret + "/answers.tmpl", secret + "/"} {
 		if _, err := fetch(server, wrong); err == nil || !strings.HasPrefix(err.Error(), "404 ") {
-			return "guest-reset", fmt.Errorf("fetch %s = %w, want it not found", wrong, err)
+			return fmt.Errorf("fetch %s = %w, want it not found", wrong, err)
 		}
 	}
 	answers, err := fetch(server, path)
 	if err == nil && answers != "install to "+url+"\n" {
 		err = fmt.Errorf("unknown answers %q", answers)
 	}
+	return err
+}
+
+// fakeKickstart is the path of ksvalidator, for installers with inst.ks.
+const fakeKickstart = "BAKESTONE_FAKE_KICKSTART"
+
+// readKickstart fetches and parses a kickstart with pykickstart, as Anaconda does.
+func readKickstart(url string) error {
+	url = strings.Replace(url, "10.0.2.2:", "127.0.0.1:", 1)
+	out, err := exec.Command(os.Getenv(fakeKickstart), "--firsterror", "--version=F40", url).CombinedOutput() //nolint:noctx // ends with the process
 	if err != nil {
-		return "guest-reset", err
+		return fmt.Errorf("%w: %s", err, out)
 	}
-	disk.Files = map[string]fakeFile{}
-	return "guest-shutdown", errors.Join(disk.dump(sandbox.NewRoot(nil), "/"), disk.write("disk.qcow2"))
+	return nil
 }
 
 // fetch reads a file from a server on the host's loopback.

@@ -245,6 +245,7 @@ type fakeMachine struct {
 	mu      sync.Mutex
 	watcher net.Conn // of events
 	watched func()   // is called when there is one; may be nil
+	pressed func()   // is called for each key
 }
 
 // fakeSystem is qemu-system-x86_64.
@@ -336,7 +337,7 @@ func runFakeSystem(args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	m := &fakeMachine{uuid: argument(args, "-uuid"), exit: make(chan int, 1)}
+	m := &fakeMachine{uuid: argument(args, "-uuid"), exit: make(chan int, 1), pressed: func() {}}
 	ctx := context.Background()
 	m.host, err = sandbox.Boot(ctx, sandbox.Options{
 		FS: disk, UserData: userData, InstanceID: instance,

@@ -2,6 +2,7 @@ package qemu
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,6 +25,9 @@ const (
 	UEFI       FirmwareType = "uefi"        // without Secure Boot
 	SecureBoot FirmwareType = "secure-boot" // UEFI that boots only what is signed by its keys, such as Microsoft's
 )
+
+// uefi reports whether the type has a variable store.
+func (t FirmwareType) uefi() bool { return t == UEFI || t == SecureBoot }
 
 // A Firmware configures what starts the guest's boot loader. UEFI needs firmware files: on
 // Debian and Ubuntu the package ovmf, or qemu-efi-aarch64.
@@ -65,9 +69,6 @@ type firmwareRecord struct {
 	Vars string       `json:"vars,omitempty"` // of which the machine has a copy
 }
 
-// uefi reports whether the machine has a variable store.
-func (r firmwareRecord) uefi() bool { return r.Type == UEFI || r.Type == SecureBoot }
-
 // findFirmware chooses the firmware of the machine, for the source that was found.
 func (s *session) findFirmware() error {
 	f := s.builder.Firmware
@@ -78,13 +79,13 @@ func (s *session) findFirmware() error {
 	case r.Type == "":
 		r.Type = BIOS
 	}
-	if r.uefi() && r.Code == "" {
+	if r.Type.uefi() && r.Code == "" {
 		var err error
 		if r.Code, r.Vars, err = s.builder.Host.describedFirmware(s.Machine.Arch, s.machineType(), r.Type); err != nil {
 			return err
 		}
 	}
-	if r.uefi() && s.Source.Vars != "" {
+	if r.Type.uefi() && s.Source.Vars != "" {
 		r.Vars = s.Source.Vars
 	}
 	s.Machine.Firmware = r
@@ -93,7 +94,7 @@ func (s *session) findFirmware() error {
 
 // writeVars gives the machine its own variable store.
 func (s *session) writeVars() error {
-	if !s.Machine.Firmware.uefi() {
+	if !s.Machine.Firmware.Type.uefi() {
 		return nil
 	}
 	data, err := os.ReadFile(s.Machine.Firmware.Vars)
@@ -104,24 +105,29 @@ func (s *session) writeVars() error {
 }
 
 // keepVars copies the variable store of the machine to the image's directory.
-func (s *session) keepVars() error {
+func (s *session) keepVars(ctx context.Context) error {
 	if !s.keepsVars() {
 		return nil
 	}
 	data, err := os.ReadFile(s.path(varsName))
+	if err == nil {
+		err = bake.CheckLease(ctx)
+	}
 	if err != nil {
 		return err
 	}
 	return atomicfile.Write(filepath.Join(s.imageDir(), varsName), data, privateFile)
 }
 
-func (s *session) keepsVars() bool { return s.builder.Firmware.KeepVars && s.Machine.Firmware.uefi() }
+func (s *session) keepsVars() bool {
+	return s.builder.Firmware.KeepVars && s.Machine.Firmware.Type.uefi()
+}
 
 // firmwareArgs returns QEMU's arguments for the firmware, and the properties of the
 // machine type for it.
 func (s *session) firmwareArgs() (args []string, properties string) {
 	f := s.Machine.Firmware
-	if !f.uefi() {
+	if !f.Type.uefi() {
 		return nil, ""
 	}
 	args = disk("code", f.Code, "raw", options{"read-only": true})

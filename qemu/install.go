@@ -43,6 +43,9 @@ func (s *session) install(ctx context.Context) (err error) {
 	if i.Label != "" {
 		medium, err := i.medium(server.told, s.run.Clock.Now())
 		if err == nil {
+			err = bake.CheckLease(ctx)
+		}
+		if err == nil {
 			err = atomicfile.Write(s.path(answersName), medium, privateFile)
 		}
 		if err != nil {
@@ -64,6 +67,9 @@ func (s *session) install(ctx context.Context) (err error) {
 		return err
 	}
 	s.run.Say("the installation has ended: %s", s.ending(ctx))
+	if err := bake.CheckLease(ctx); err != nil {
+		return err
+	}
 	return os.Rename(s.path(consoleName), s.path(installLogName))
 }
 

@@ -126,6 +126,9 @@ func (s *session) press(ctx context.Context, names []string) error {
 	for _, name := range names {
 		args.Keys = append(args.Keys, key{"qcode", name})
 	}
+	if err := bake.CheckLease(ctx); err != nil {
+		return err
+	}
 	if err := qmp.Do(ctx, s.path(socketName), "send-key", args, nil); err != nil {
 		return fmt.Errorf("press %s: %w", strings.Join(names, "-"), err)
 	}

@@ -114,6 +114,9 @@ func output(ctx context.Context, a bake.Artifact, path, ext string, write func(d
 	if err != nil {
 		return err
 	}
+	if err := bake.CheckLease(ctx); err != nil {
+		return err
+	}
 	if err := os.Rename(part.Name(), path); err != nil {
 		return err
 	}

@@ -32,6 +32,10 @@ const (
 // A Box output is a Vagrant box. Vagrant logs in as the user vagrant with a well-known
 // key, unless the Vagrantfile says otherwise; provisioners must create what it needs. It
 // was not tested with the providers themselves.
+//
+// Boxes for VirtualBox and VMware of an image that was baked with UEFI start with UEFI. A
+// libvirt box cannot, since it would have to name files of the user's host: their
+// Vagrantfile must set libvirt.loader and libvirt.nvram.
 type Box struct {
 	// Provider is the Vagrant provider. It is required.
 	Provider Provider
@@ -163,7 +167,11 @@ func (b Box) writeVirtualBox(ctx context.Context, d *Disk, w io.Writer) error {
 			return err
 		}
 		// Vagrant wants to know a MAC address; it sets it when it imports the machine.
-		vagrantfile := "Vagrant.configure(\"2\") do |config|\n  config.vm.base_mac = \"080027B4CE57\"\nend\n"
+		firmware := ""
+		if d.Firmware.uefi() { // which VirtualBox does not learn from the descriptor
+			firmware = `  config.vm.provider(:virtualbox) { |v| v.customize ["modifyvm", :id, "--firmware", "efi"] }` + "\n"
+		}
+		vagrantfile := "Vagrant.configure(\"2\") do |config|\n  config.vm.base_mac = \"080027B4CE57\"\n" + firmware + "end\n"
 		return ovf.WriteTar(ctx, w, slices.Concat([]ovf.Entry{
 			ovf.Bytes("metadata.json", []byte(`{"provider":"virtualbox"}`)), ovf.Bytes("Vagrantfile", []byte(vagrantfile)),
 			ovf.Bytes("box.ovf", descriptor),
@@ -178,22 +186,28 @@ func (b Box) writeVMware(ctx context.Context, d *Disk, w io.Writer) error {
 		return f.beside("disk.vmdk"), d.convert(ctx, f, "vmdk", temp.Name(), "-o", "subformat=monolithicSparse,hwversion=13")
 	}, func(disks []ovf.Entry) error {
 		return ovf.WriteTar(ctx, w, slices.Concat([]ovf.Entry{
-			ovf.Bytes("metadata.json", []byte(`{"provider":"vmware_desktop"}`)), ovf.Bytes("box.vmx", []byte(b.vmx(d.Image, disks))),
+			ovf.Bytes("metadata.json", []byte(`{"provider":"vmware_desktop"}`)), ovf.Bytes("box.vmx", []byte(b.vmx(d, disks))),
 		}, disks)...)
 	})
 }
 
 // vmx returns the configuration of a machine of VMware's.
-func (b Box) vmx(name string, disks []ovf.Entry) string {
+func (b Box) vmx(d *Disk, disks []ovf.Entry) string {
 	const mib = 20
 	devices := b.Hardware.orCommon()
-	var buses strings.Builder
-	fmt.Fprintf(&buses, "%s.present = \"TRUE\"\n", devices.vmx)
+	var hardware strings.Builder
+	fmt.Fprintf(&hardware, "%s.present = \"TRUE\"\n", devices.vmx)
 	if devices.vmxType != "" {
-		fmt.Fprintf(&buses, "%s.virtualDev = \"%s\"\n", devices.vmx, devices.vmxType)
+		fmt.Fprintf(&hardware, "%s.virtualDev = \"%s\"\n", devices.vmx, devices.vmxType)
 	}
 	for i, disk := range disks {
-		fmt.Fprintf(&buses, "%[1]s:%[2]d.present = \"TRUE\"\n%[1]s:%[2]d.fileName = \"%[3]s\"\n", devices.vmx, i, disk.Name)
+		fmt.Fprintf(&hardware, "%[1]s:%[2]d.present = \"TRUE\"\n%[1]s:%[2]d.fileName = \"%[3]s\"\n", devices.vmx, i, disk.Name)
+	}
+	if d.Firmware.uefi() {
+		hardware.WriteString("firmware = \"efi\"\n")
+	}
+	if d.Firmware == SecureBoot {
+		hardware.WriteString("uefi.secureBoot.enabled = \"TRUE\"\n")
 	}
 	return fmt.Sprintf(`.encoding = "UTF-8"
 config.version = "8"
@@ -210,8 +224,8 @@ pciBridge0.present = "TRUE"
 pciBridge4.present = "TRUE"
 pciBridge4.virtualDev = "pcieRootPort"
 pciBridge4.functions = "8"
-`, name, strings.ToLower(strings.TrimSuffix(cmp.Or(b.OSType, "otherLinux64Guest"), "Guest")),
-		cmp.Or(b.CPUs, defaultCPUs), cmp.Or(b.Memory, defaultMemory)>>mib, buses.String(), strings.ToLower(devices.adapter))
+`, d.Image, strings.ToLower(strings.TrimSuffix(cmp.Or(b.OSType, "otherLinux64Guest"), "Guest")),
+		cmp.Or(b.CPUs, defaultCPUs), cmp.Or(b.Memory, defaultMemory)>>mib, hardware.String(), strings.ToLower(devices.adapter))
 }
 
 type (

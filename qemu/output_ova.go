@@ -15,6 +15,10 @@ import (
 // An OVA output is a virtual machine in one file: an OVF descriptor, its manifest, and
 // the disks as stream-optimized VMDKs. It was not tested with VMware's products and
 // VirtualBox themselves.
+//
+// For an image that was baked with UEFI the descriptor says so, and whether Secure Boot is
+// on, in the way of VMware, which VirtualBox ignores: there, switch the imported machine
+// with VBoxManage modifyvm NAME --firmware efi.
 type OVA struct {
 	// Path is the file to write. Empty means a file beside the image, named after it.
 	Path string
@@ -111,6 +115,7 @@ func (d *Disk) descriptor(disks []ovf.Entry, cpus int, memory int64, hardware Ha
 	m := ovf.Machine{
 		Name: d.Image, CPUs: cmp.Or(cpus, defaultCPUs), MemoryMiB: cmp.Or(memory, defaultMemory) >> mib, OSType: osType,
 		Controller: devices.controller, Adapter: devices.adapter,
+		UEFI: d.Firmware.uefi(), SecureBoot: d.Firmware == SecureBoot,
 	}
 	for i, f := range d.files() {
 		m.Disks = append(m.Disks, ovf.Disk{File: disks[i].Name, FileSize: disks[i].Size, Capacity: (f.Size + grain - 1) / grain * grain})

@@ -7,14 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/internal/guest"
 	"github.com/bakestone-go/bakestone/internal/testenv"
+	"github.com/bakestone-go/bakestone/internal/testenv/usage"
 	"github.com/bakestone-go/bakestone/provision"
 	"github.com/bakestone-go/bakestone/qemu"
 	"github.com/bakestone-go/bakestone/qemu/internal/iso9660"
@@ -121,29 +120,18 @@ func packerTemplate(b *testing.B, dir, disk string) string {
 // the image's path.
 func bench(b *testing.B, start func(dir string) (*exec.Cmd, string)) {
 	b.Helper()
-	var wall, own, all time.Duration
-	var memory, size int64
+	var all usage.Usage
+	var size int64
 	for b.Loop() {
-		dir := b.TempDir()
-		cmd, pattern := start(dir)
-		var out strings.Builder
-		cmd.Stdout, cmd.Stderr = &out, &out
-		begin := time.Now()
-		if err := cmd.Start(); err != nil {
+		cmd, pattern := start(b.TempDir())
+		used, err := usage.Of(cmd, "qemu")
+		if err != nil {
 			b.Fatal(err)
 		}
-		stop, sampled := make(chan struct{}), make(chan usage)
-		go func() { sampled <- sample(cmd.Process.Pid, stop) }()
-		err := cmd.Wait()
-		close(stop)
-		used := <-sampled
-		if err != nil {
-			b.Fatalf("%v: %v\n%s", cmd.Args, err, out.String())
-		}
-		wall += time.Since(begin)
-		own += used.own
-		all += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-		memory = max(memory, used.memory)
+		all.Clock += used.Clock
+		all.Own += used.Own
+		all.Processor += used.Processor
+		all.Memory = max(all.Memory, used.Memory)
 		found, err := filepath.Glob(pattern)
 		if err != nil || len(found) != 1 {
 			b.Fatalf("images %q, %v, want one", found, err)
@@ -156,59 +144,9 @@ func bench(b *testing.B, start func(dir string) (*exec.Cmd, string)) {
 	}
 	n := float64(b.N)
 	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(wall.Seconds()/n, "s")
-	b.ReportMetric(own.Seconds()/n, "own-cpu-s")
-	b.ReportMetric(all.Seconds()/n, "all-cpu-s")
-	b.ReportMetric(float64(memory)/(1<<20), "own-MiB")
+	b.ReportMetric(all.Clock.Seconds()/n, "s")
+	b.ReportMetric(all.Own.Seconds()/n, "own-cpu-s")
+	b.ReportMetric(all.Processor.Seconds()/n, "all-cpu-s")
+	b.ReportMetric(float64(all.Memory)/(1<<20), "own-MiB")
 	b.ReportMetric(float64(size)/(1<<20), "image-MiB")
-}
-
-// A usage is what a process and its children used, without QEMU's programs.
-type usage struct {
-	own    time.Duration // of CPU
-	memory int64         // at most at once, in bytes
-}
-
-// sample looks at the processes until stop. It misses what they use after its last look.
-func sample(root int, stop <-chan struct{}) usage {
-	const every, tick = 100 * time.Millisecond, 10 * time.Millisecond // of /proc's clock
-	cpu := map[int]time.Duration{}
-	var u usage
-	for ticks := time.NewTicker(every); ; {
-		parents, names := map[int]int{}, map[int]string{}
-		times, pages := map[int]time.Duration{}, map[int]int64{}
-		paths, _ := filepath.Glob("/proc/[0-9]*/stat")
-		for _, path := range paths {
-			text, err := os.ReadFile(path)
-			head, rest, found := strings.Cut(string(text), ") ")
-			f := strings.Fields(rest)
-			if err != nil || !found || len(f) < 22 {
-				continue // it has just ended
-			}
-			number := func(i int) int { n, _ := strconv.Atoi(f[i]); return n }
-			pid, _ := strconv.Atoi(strings.Fields(head)[0])
-			_, names[pid], _ = strings.Cut(head, "(")
-			parents[pid], times[pid], pages[pid] = number(1), time.Duration(number(11)+number(12))*tick, int64(number(21))
-		}
-		sum := int64(0)
-		for pid, name := range names {
-			below := pid
-			for below != root && below > 1 {
-				below = parents[below]
-			}
-			if below == root && !strings.HasPrefix(name, "qemu") {
-				cpu[pid] = times[pid]
-				sum += pages[pid] * int64(os.Getpagesize())
-			}
-		}
-		u.memory = max(u.memory, sum)
-		select {
-		case <-ticks.C:
-		case <-stop:
-			for _, t := range cpu {
-				u.own += t
-			}
-			return u
-		}
-	}
 }

@@ -14,7 +14,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/internal/testenv"
@@ -144,14 +143,7 @@ func resumeAfter(t *testing.T, point string, host *qemu.Host, source, programs s
 		t.Fatalf("the process was not killed: %v\n%s", err, out)
 	}
 	store := bake.DirStore(filepath.Join(host.Dir(), "store"))
-	ids, err := store.List(t.Context())
-	if err != nil || len(ids) != 1 {
-		t.Fatalf("records %v, %v, want one", ids, err)
-	}
-	rec, err := store.Load(t.Context(), ids[0])
-	if err != nil {
-		t.Fatal(err)
-	}
+	rec := testenv.DeadRecord(t.Context(), t, store)
 	var said []string
 	results, err := bake.Bake(t.Context(), &bake.Options{Store: store, Resume: []*bake.Record{rec}, Observe: func(e bake.Event) {
 		said = append(said, string(e.Kind)+" "+e.Step+" "+e.Text)
@@ -184,12 +176,8 @@ func bakeUntilKilled(t *testing.T) {
 	host := qemu.NewHost(os.Getenv(killedHost), &qemu.HostOptions{Programs: os.Getenv(killedPrograms)})
 	var mu sync.Mutex
 	seen := 0
-	lease := time.Second
-	if os.Getenv(killedPrograms) == "" {
-		lease = 5 * time.Second // emulation leaves this process little time
-	}
 	_, err = bake.Bake(t.Context(), &bake.Options{
-		Store: bake.DirStore(filepath.Join(host.Dir(), "store")), Lease: lease,
+		Store: bake.DirStore(filepath.Join(host.Dir(), "store")),
 		Observe: func(e bake.Event) {
 			mu.Lock()
 			defer mu.Unlock()

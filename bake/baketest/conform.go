@@ -31,6 +31,16 @@ type Platform struct {
 	Clock clock.Clock
 }
 
+// ConformOptions configures the conformance suite of a Builder. The zero value is ready
+// to use.
+type ConformOptions struct {
+	// Run runs each test of the suite: it must call test once, with t or a test within
+	// t, and return after it. If nil, the test is called with t. For a platform in memory,
+	// set it to synctest.Test of package testing: then waiting takes no time, and a slow
+	// machine fails no test. The platform is made within Run.
+	Run func(t *testing.T, test func(t *testing.T))
+}
+
 // Conform tests that a Builder fulfills the contract of bake.Builder and
 // bake.Session. It calls fresh for a new platform for every test. It tests that:
 //
@@ -40,29 +50,45 @@ type Platform struct {
 //   - undo runs in reverse order, can be repeated, and needs only the record;
 //   - a step that another process repeats creates nothing twice.
 //
-// To test a new platform, call Conform with a fake of that platform.
-func Conform(t *testing.T, fresh func(t *testing.T) Platform) {
+// To test a new platform, call Conform with a fake of that platform. A nil o is the same
+// as the zero value.
+func Conform(t *testing.T, fresh func(t *testing.T) Platform, o *ConformOptions) {
 	t.Helper()
-	c := &conformance{fresh: fresh}
-	t.Run("bake", c.bakes)
-	t.Run("layers and checks", c.layers)
-	t.Run("failing check", c.failingCheck)
-	t.Run("panic", c.panics)
-	t.Run("undo order", c.undoOrder)
-	t.Run("reuse", c.reuses)
+	c := newConformance(fresh, o)
+	c.test(t, "bake", c.bakes)
+	c.test(t, "layers and checks", c.layers)
+	c.test(t, "failing check", c.failingCheck)
+	c.test(t, "panic", c.panics)
+	c.test(t, "undo order", c.undoOrder)
+	c.test(t, "reuse", c.reuses)
 	names, _ := c.undisturbed(t, image)
 	for _, name := range names {
-		t.Run("fail before "+name, func(t *testing.T) { c.breaks(t, name, failBefore) })
-		t.Run("fail after "+name, func(t *testing.T) { c.breaks(t, name, failAfter) })
-		t.Run("cancel before "+name, func(t *testing.T) { c.breaks(t, name, cancelBefore) })
-		t.Run("cancel after "+name, func(t *testing.T) { c.breaks(t, name, cancelAfter) })
-		t.Run("crash after "+name, func(t *testing.T) { c.crashes(t, name) })
+		c.test(t, "fail before "+name, func(t *testing.T) { c.breaks(t, name, failBefore) })
+		c.test(t, "fail after "+name, func(t *testing.T) { c.breaks(t, name, failAfter) })
+		c.test(t, "cancel before "+name, func(t *testing.T) { c.breaks(t, name, cancelBefore) })
+		c.test(t, "cancel after "+name, func(t *testing.T) { c.breaks(t, name, cancelAfter) })
+		c.test(t, "crash after "+name, func(t *testing.T) { c.crashes(t, name) })
 	}
 	c.restarts(t, image)
 }
 
 type conformance struct {
 	fresh func(t *testing.T) Platform
+	run   func(t *testing.T, test func(t *testing.T))
+}
+
+func newConformance(fresh func(t *testing.T) Platform, o *ConformOptions) *conformance {
+	c := &conformance{fresh: fresh, run: func(t *testing.T, test func(t *testing.T)) { test(t) }} //nolint:thelper // runs a test
+	if o != nil && o.Run != nil {
+		c.run = o.Run
+	}
+	return c
+}
+
+// test runs a test of the suite as a subtest.
+func (c *conformance) test(t *testing.T, name string, test func(t *testing.T)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) { c.run(t, test) })
 }
 
 const (

@@ -23,19 +23,23 @@ const (
 // resources afterwards.
 func (c *conformance) undisturbed(t *testing.T, define func(string, bake.Builder) *bake.Image) (names []string, existing int) {
 	t.Helper()
-	p := c.fresh(t)
-	_, err := bake.Bake(t.Context(), p.options(), define("whole", &tampered{
-		Builder: p.Builder,
-		do: func(step string, do func(context.Context) error) func(context.Context) error {
-			names = append(names, step)
-			return do
-		},
-	}))
-	if err != nil {
-		t.Fatalf("Bake: %v", err)
-	}
+	c.run(t, func(t *testing.T) {
+		t.Helper()
+		p := c.fresh(t)
+		_, err := bake.Bake(t.Context(), p.options(), define("whole", &tampered{
+			Builder: p.Builder,
+			do: func(step string, do func(context.Context) error) func(context.Context) error {
+				names = append(names, step)
+				return do
+			},
+		}))
+		if err != nil {
+			t.Fatalf("Bake: %v", err)
+		}
+		existing = len(p.Existing())
+	})
 	slices.Sort(names)
-	return slices.Compact(names), len(p.Existing())
+	return slices.Compact(names), existing
 }
 
 // breaks breaks one step and expects an error that names it and an empty platform,

@@ -16,9 +16,9 @@ import (
 //
 // Conform includes these tests, for an image with a check. Call ConformRestarts for
 // configurations of a Builder that use other steps.
-func ConformRestarts(t *testing.T, fresh func(t *testing.T) Platform) {
+func ConformRestarts(t *testing.T, fresh func(t *testing.T) Platform, o *ConformOptions) {
 	t.Helper()
-	c := &conformance{fresh: fresh}
+	c := newConformance(fresh, o)
 	c.restarts(t, func(name string, b bake.Builder) *bake.Image {
 		img := image(name, b)
 		img.Checks = nil
@@ -30,7 +30,7 @@ func (c *conformance) restarts(t *testing.T, define func(string, bake.Builder) *
 	t.Helper()
 	names, want := c.undisturbed(t, define)
 	for _, name := range names {
-		t.Run("restart after "+name, func(t *testing.T) { c.restart(t, define, name, want) })
+		c.test(t, "restart after "+name, func(t *testing.T) { c.restart(t, define, name, want) })
 	}
 }
 

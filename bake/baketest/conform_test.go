@@ -10,5 +10,5 @@ func TestBuilderConforms(t *testing.T) {
 	baketest.Conform(t, func(*testing.T) baketest.Platform {
 		b := baketest.NewBuilder(nil)
 		return baketest.Platform{Builder: b, Existing: b.Existing}
-	})
+	}, nil)
 }

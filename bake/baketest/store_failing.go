@@ -22,7 +22,7 @@ func ConformFailingStore(t *testing.T, open func() bake.Store, labels map[string
 	t.Helper()
 	memory := NewBuilder(nil)
 	options := func(resume ...*bake.Record) *bake.Options {
-		return &bake.Options{Store: open(), Lease: time.Second, Labels: labels, Resume: resume}
+		return &bake.Options{Store: open(), Labels: labels, Resume: resume}
 	}
 	fail(t)
 	results, err := bake.Bake(t.Context(), options(), image("web", memory), image("db", memory))
@@ -40,7 +40,9 @@ func ConformFailingStore(t *testing.T, open func() bake.Store, labels map[string
 			fail(t)
 			return m.Run(ctx, bake.Sh("true"))
 		}}}
-		results, err := bake.Bake(t.Context(), options(), img)
+		losing := options()
+		losing.Lease = time.Second // the bake fails when it ends
+		results, err := bake.Bake(t.Context(), losing, img)
 		if err == nil || results == nil || results[0].Status == bake.StatusBaked {
 			t.Fatalf("Bake while the store fails = %v, %v, want an error", results, err)
 		}

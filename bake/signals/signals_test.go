@@ -19,7 +19,6 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/baketest"
-	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/bake/signals"
 	"github.com/bakestone-go/bakestone/bake/terminal"
 )
@@ -80,7 +79,7 @@ func program(mode string) {
 		<-ctx.Done()
 		return context.Cause(ctx)
 	}}}}
-	_, err := bake.Bake(ctx, &bake.Options{Clock: clock.Scaled(1000), Observe: terminal.New(os.Stdout, nil).Observe}, img)
+	_, err := bake.Bake(ctx, &bake.Options{Observe: terminal.New(os.Stdout, nil).Observe}, img)
 	left := "cleaned"
 	if l, ok := errors.AsType[*bake.LeftError](err); ok {
 		left = l.Error()
@@ -262,7 +261,7 @@ func TestClosedTerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = c.Wait() // reports that it was killed
-	for range 500 {
+	for range 3000 {
 		if got, err := os.ReadFile(c.end); err == nil && len(got) > 0 {
 			if string(got) != "cleaned: received signal hangup" {
 				t.Errorf("the program's end = %q, want it to clean up after the hangup", got)

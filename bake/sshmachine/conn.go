@@ -19,6 +19,7 @@ type conn struct {
 	route       *route
 	slots       chan struct{} // holds a value for each open session
 	scriptSlots chan struct{} // holds a value for each running transfer script
+	pings       chan struct{} // holds a value while a ping waits for its reply
 	lost        chan struct{} // closed when the connection is lost
 	wg          sync.WaitGroup
 
@@ -40,6 +41,7 @@ func newConn(ctx context.Context, cfg *Config, r *route) *conn {
 		cfg: cfg, client: r.client, route: r,
 		slots:       make(chan struct{}, cfg.MaxSessions),
 		scriptSlots: make(chan struct{}, cfg.MaxSessions/2),
+		pings:       make(chan struct{}, 1),
 		lost:        make(chan struct{}),
 		rttKnown:    make(chan struct{}),
 		info:        newMemo[*guestInfo](),

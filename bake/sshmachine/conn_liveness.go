@@ -15,8 +15,11 @@ import (
 const rttSamples = 3
 
 // ping sends a keepalive request and waits for the reply. Any reply proves that
-// the machine is alive, including a refusal.
+// the machine is alive, including a refusal. Pings take turns, as all requests of package
+// ssh do, but one that waits for its turn is idle for testing/synctest.
 func (c *conn) ping() error {
+	c.pings <- struct{}{}
+	defer func() { <-c.pings }()
 	_, _, err := c.client.SendRequest("keepalive@bakestone", true, nil)
 	return err
 }

@@ -184,10 +184,7 @@ func TestEndMarkedAfterKill(t *testing.T) {
 	wantRunning(t, "sleep\x0086442")
 
 	store := bake.DirStore(dir + "/store")
-	builds, err := store.List(t.Context())
-	must(t, err)
-	rec, err := store.Load(t.Context(), builds[0])
-	must(t, err)
+	rec := testenv.DeadRecord(t.Context(), t, store)
 	results, err := bake.Bake(t.Context(), &bake.Options{Store: store, Resume: []*bake.Record{rec}}, leftImage(sshdConfig(server), dir))
 	if err != nil {
 		t.Fatalf("Bake() = %v, %v, want the resumed build to succeed", results, err)
@@ -218,6 +215,6 @@ func bakeUntilKilled(t *testing.T, addr string) {
 	cfg := &sshmachine.Config{
 		Addr: addr, User: os.Getenv(leftUser), Auth: []sshmachine.Auth{sshmachine.Signer(signer)}, HostKey: sshmachine.FixedHostKey(key),
 	}
-	_, err = bake.Bake(t.Context(), &bake.Options{Store: bake.DirStore(os.Getenv(leftStore)), Lease: time.Second}, leftImage(cfg, dir))
+	_, err = bake.Bake(t.Context(), &bake.Options{Store: bake.DirStore(os.Getenv(leftStore))}, leftImage(cfg, dir))
 	t.Fatalf("Bake() returned %v, want the process to be killed before", err)
 }

@@ -20,8 +20,8 @@ import (
 )
 
 // compare looks at the destination, an existing directory. It leaves out of p.src the
-// files that are there already with the same content, mode and owner, and with
-// Upload.Delete notes what to remove. A machine without the tools, or whose server
+// files that are there already with the same content, mode and owner, and the directories
+// that are there and get nothing. With Upload.Delete it notes what to remove. A machine without the tools, or whose server
 // permits no second session, gets all files.
 func (p *treePut) compare(ctx context.Context) error {
 	if p.up.Delete {
@@ -41,12 +41,21 @@ func (p *treePut) compare(ctx context.Context) error {
 	}
 	rest := *p.src
 	rest.entries = nil
+	filled := map[string]bool{".": true} // directories that get something
 	for _, e := range p.src.entries {
-		if !same[e.name] {
-			rest.entries = append(rest.entries, e)
+		if same[e.name] {
 			continue
 		}
-		rest.bytes -= e.size
+		for dir := path.Dir(e.name); !filled[dir]; dir = path.Dir(dir) {
+			filled[dir] = true
+		}
+	}
+	for _, e := range p.src.entries {
+		if !same[e.name] || filled[e.name] {
+			rest.entries = append(rest.entries, e)
+		} else if e.mode.IsRegular() {
+			rest.bytes -= e.size
+		}
 	}
 	p.src = &rest
 	return nil
@@ -60,13 +69,23 @@ func (p *treePut) ask(ctx context.Context, script, input string, read func(io.Re
 	return p.receive(ctx, q, read)
 }
 
-// unchanged returns the names of the files that the destination has already.
+// unchanged returns the names of the files and directories that the destination has
+// already.
 func (p *treePut) unchanged(ctx context.Context) (map[string]bool, error) {
-	candidates, err := p.candidates(ctx)
-	if err != nil || len(candidates) == 0 {
+	files, dirs, err := p.candidates(ctx)
+	if err != nil {
 		return nil, err
 	}
-	return p.src.same(ctx, candidates, p.scripts.hasher, p.ask)
+	same := map[string]bool{}
+	if len(files) > 0 {
+		if same, err = p.src.same(ctx, files, p.scripts.hasher, p.ask); err != nil {
+			return nil, err
+		}
+	}
+	for _, e := range dirs {
+		same[e.name] = true
+	}
+	return same, nil
 }
 
 // An asker runs a script with an input in a directory of the machine, and calls read
@@ -108,35 +127,46 @@ func (s *sourceTree) same(ctx context.Context, candidates []entry, hasher string
 }
 
 // candidates returns the files of the tree that the destination has with the same size,
-// mode and owner.
-func (p *treePut) candidates(ctx context.Context) ([]entry, error) {
-	files := map[string]entry{}
+// mode and owner, and the directories that it has, of which sending changes nothing.
+func (p *treePut) candidates(ctx context.Context) (files, dirs []entry, err error) {
+	byName := map[string]entry{}
 	var all []entry
 	for _, e := range p.src.entries {
-		if e.mode.IsRegular() {
-			files["./"+e.name] = e
+		if e.mode.IsRegular() || e.mode.IsDir() {
+			byName["./"+e.name] = e
 			all = append(all, e)
 		}
 	}
 	if len(all) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	names := nameList(all)
 	const longestFields = 256 // before the name
-	var found []entry
 	// stat fails for files that are missing.
 	script := `xargs -0 stat -c '%a %s %u %U %g %G %F|%n' 2>/dev/null; exit 0`
-	err := p.ask(ctx, script, names, func(r io.Reader) error {
+	err = p.ask(ctx, script, names, func(r io.Reader) error {
 		return eachLine(r, len(names)+longestFields*len(all), func(line string) {
-			fields, name, _ := strings.Cut(line, "|")
-			if e, listed := files[name]; listed && p.matches(e, strings.Fields(fields)) {
-				found = append(found, e)
-				delete(files, name)
+			text, name, _ := strings.Cut(line, "|")
+			fields := strings.Fields(text)
+			e, listed := byName[name]
+			switch {
+			case !listed || len(fields) <= statKind:
+				return
+			case e.mode.IsDir() && fields[statKind] == "directory":
+				dirs = append(dirs, e)
+			case e.mode.IsRegular() && p.matches(e, fields):
+				files = append(files, e)
+			default:
+				return
 			}
+			delete(byName, name)
 		})
 	})
-	return found, err
+	return files, dirs, err
 }
+
+// statKind is the field of candidates' stat after which nothing is looked at.
+const statKind = 6
 
 // eachLine calls f with each line of an answer of at most the given size.
 func eachLine(from io.Reader, limit int, f func(line string)) error {
@@ -158,8 +188,7 @@ func eachLine(from io.Reader, limit int, f func(line string)) error {
 // matches reports whether the fields that stat printed are those that sending the file
 // would result in.
 func (p *treePut) matches(e entry, stat []string) bool {
-	const fields = 6
-	if len(stat) <= fields || stat[fields] != "regular" {
+	if stat[statKind] != "regular" {
 		return false
 	}
 	owner, group := p.up.Owner, p.up.Group

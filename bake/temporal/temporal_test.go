@@ -63,7 +63,7 @@ func newKitchen() *kitchen {
 
 func (k *kitchen) baker() *temporal.Baker {
 	return &temporal.Baker{
-		Options: &bake.Options{Store: k.store, Lease: time.Second, SuspendWait: time.Millisecond},
+		Options: &bake.Options{Store: k.store, SuspendWait: time.Millisecond},
 		Images: func(_ context.Context, labels map[string]string) ([]*bake.Image, error) {
 			image := func(name string, from *bake.Image) *bake.Image {
 				return &bake.Image{

@@ -52,6 +52,10 @@ func TestElasticAddress(t *testing.T) {
 	if *nic.Association.IpOwnerId != account {
 		t.Errorf("owner of the address = %s, want the account", *nic.Association.IpOwnerId)
 	}
+	full := must(c.DescribeNetworkInterfaces(t.Context(), &awsec2.DescribeNetworkInterfacesInput{NetworkInterfaceIds: []string{*nic.NetworkInterfaceId}}))(t)
+	if got := full.NetworkInterfaces[0].Association; aws.ToString(got.AllocationId) != *e.AllocationId || aws.ToString(got.AssociationId) != *as.AssociationId {
+		t.Errorf("DescribeNetworkInterfaces = %+v, want the ids of allocation and association", got)
+	}
 	ids := []string{*inst.InstanceId}
 	must(c.StopInstances(t.Context(), &awsec2.StopInstancesInput{InstanceIds: ids}))(t)
 	must(c.StartInstances(t.Context(), &awsec2.StartInstancesInput{InstanceIds: ids}))(t)
@@ -61,9 +65,6 @@ func TestElasticAddress(t *testing.T) {
 	if _, err := c.AssociateAddress(t.Context(), &awsec2.AssociateAddressInput{AllocationId: e.AllocationId, InstanceId: second.InstanceId, AllowReassociation: aws.Bool(false)}); code(err) != "Resource.AlreadyAssociated" {
 		t.Errorf("AssociateAddress without reassociation: %v", err)
 	}
-	if _, err := c.ReleaseAddress(t.Context(), &awsec2.ReleaseAddressInput{AllocationId: e.AllocationId}); code(err) != "InvalidIPAddress.InUse" {
-		t.Errorf("ReleaseAddress of an associated address: %v", err)
-	}
 	moved := must(c.AssociateAddress(t.Context(), &awsec2.AssociateAddressInput{PublicIp: e.PublicIp, InstanceId: second.InstanceId}))(t)
 	if got := aws.ToString(describe(t, c, *inst.InstanceId).PublicIpAddress); got == "" || got == *e.PublicIp {
 		t.Errorf("PublicIpAddress after the elastic one moved = %q, want another", got)
@@ -71,6 +72,13 @@ func TestElasticAddress(t *testing.T) {
 	must(c.DisassociateAddress(t.Context(), &awsec2.DisassociateAddressInput{AssociationId: moved.AssociationId}))(t)
 	if _, err := c.DisassociateAddress(t.Context(), &awsec2.DisassociateAddressInput{AssociationId: moved.AssociationId}); code(err) != "InvalidAssociationID.NotFound" {
 		t.Errorf("repeated DisassociateAddress: %v", err)
+	}
+	// An instance of the default VPC keeps no address from being released.
+	other := must(c.AllocateAddress(t.Context(), nil))(t)
+	must(c.AssociateAddress(t.Context(), &awsec2.AssociateAddressInput{AllocationId: other.AllocationId, InstanceId: second.InstanceId}))(t)
+	must(c.ReleaseAddress(t.Context(), &awsec2.ReleaseAddressInput{AllocationId: other.AllocationId}))(t)
+	if got := aws.ToString(describe(t, c, *second.InstanceId).PublicIpAddress); got == "" || got == *other.PublicIp {
+		t.Errorf("PublicIpAddress after ReleaseAddress = %q, want another than %s", got, *other.PublicIp)
 	}
 	// The termination of its instance frees an address, which is never given to another.
 	must(c.AssociateAddress(t.Context(), &awsec2.AssociateAddressInput{AllocationId: e.AllocationId, InstanceId: second.InstanceId}))(t)

@@ -122,16 +122,21 @@ type addressInput struct {
 	PublicIP     string `ec2:"PublicIp"`
 }
 
+// releaseAddress releases an address. As in AWS, it leaves an instance of the default VPC
+// by itself, but no other interface.
 func (c *call) releaseAddress(in *addressInput) (*ec2query.Return, *ec2query.Error) {
 	e, err := c.elastic(in.AllocationID, in.PublicIP)
 	if err != nil {
 		return nil, err
 	}
-	if e.nic != nil {
+	if e.nic != nil && (e.nic.instance == nil || !e.nic.subnet.vpc.isDefault) {
 		return nil, ec2query.Errorf("InvalidIPAddress.InUse", "Address %s is in use.", e.address)
 	}
 	if err := c.checkDryRun(); err != nil {
 		return nil, err
+	}
+	if e.nic != nil {
+		c.disassociate(e)
 	}
 	c.addresses.remove(e.id)
 	c.server.network.release(e.address)

@@ -22,6 +22,25 @@ func (s *Server) SourceAddress(context.Context) (netip.Addr, error) {
 
 func (s *Server) source() netip.Addr { return netip.AddrFrom4([4]byte{127, 0, 0, 1}) }
 
+// DialPort returns a func for ec2.CloudOptions.Dial that reaches the machines of a server
+// in another process, which has Options.Listen: it connects to the given port of the
+// machine, Options.Port, instead of the one that is asked for. Zero means 2222.
+func DialPort(port int) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	if port == 0 {
+		port = defaultPort
+	}
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		host, _, err := net.SplitHostPort(addr)
+		if err != nil {
+			return nil, err
+		}
+		if ip, err := netip.ParseAddr(host); err != nil || !ip.IsLoopback() {
+			return nil, &net.AddrError{Err: "not a machine of an embedded EC2", Addr: addr}
+		}
+		return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort(host, strconv.Itoa(port)))
+	}
+}
+
 // Dial connects to port 22 of an instance by any of its IP addresses or DNS
 // names, private or public. The connection is in memory, and comes from
 // SourceAddress, or from ::1 for an IPv6 address.

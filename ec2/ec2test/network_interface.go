@@ -46,9 +46,11 @@ func (n *eni) mac() string {
 }
 
 type associationXML struct {
-	PublicIP  string `xml:"publicIp"`
-	PublicDNS string `xml:"publicDnsName"`
-	Owner     string `xml:"ipOwnerId"`
+	PublicIP    string `xml:"publicIp"`
+	PublicDNS   string `xml:"publicDnsName"`
+	Owner       string `xml:"ipOwnerId"`
+	Allocation  string `xml:"allocationId,omitempty"` // of an elastic address; not in the description of an instance
+	Association string `xml:"associationId,omitempty"`
 }
 
 type addressXML struct {
@@ -130,7 +132,7 @@ func (c *call) nicXML(n *eni) nicXML {
 		out.Type = "nat_gateway"
 	}
 	if e := c.elasticOf(n); e != nil {
-		out.Association = &associationXML{PublicIP: e.address.String(), Owner: e.owner}
+		out.Association = &associationXML{PublicIP: e.address.String(), Owner: e.owner, Allocation: e.id, Association: e.association}
 		if n.instance != nil {
 			out.Association.PublicDNS = n.instance.publicName()
 		}
@@ -144,6 +146,9 @@ func (c *call) instanceNIC(n *eni) instanceNICXML {
 	part := instanceNICXML{nicPartXML: full.nicPartXML}
 	if full.Attachment != nil {
 		part.Attachment = &full.Attachment.instanceAttachmentXML
+	}
+	if a := part.Association; a != nil {
+		a.Allocation, a.Association = "", "" // the addresses share a
 	}
 	return part
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -100,4 +101,14 @@ func TestListenPortRules(t *testing.T) {
 		_ = must(srv.Dial(t.Context(), "tcp", net.JoinHostPort(host, strconv.Itoa(port))))(t).Close()
 		must(c.RevokeSecurityGroupIngress(t.Context(), &awsec2.RevokeSecurityGroupIngressInput{GroupName: aws.String("default"), IpPermissions: rule}))(t)
 	}
+}
+
+func TestDialPort(t *testing.T) {
+	if _, err := ec2test.DialPort(0)(t.Context(), "tcp", "192.0.2.1:22"); err == nil || !strings.Contains(err.Error(), "not a machine of an embedded EC2") {
+		t.Errorf("dial 192.0.2.1:22: %v, want that it is no machine", err)
+	}
+	listener := must(new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0"))(t)
+	defer listener.Close()
+	port := must(netip.ParseAddrPort(listener.Addr().String()))(t).Port()
+	_ = must(ec2test.DialPort(int(port))(t.Context(), "tcp", "127.0.0.1:22"))(t).Close()
 }

@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"net/url"
 	"runtime"
-	"strconv"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -65,7 +63,7 @@ func openCloud(ctx context.Context, o options) (*demo.Demo, error) {
 	}
 	cfg := aws.Config{Region: region, BaseEndpoint: aws.String(where), Credentials: credentials.NewStaticCredentialsProvider("AKIAIOSFODNN7EXAMPLE", "none", "")}
 	loopback := func(context.Context) (netip.Addr, error) { return netip.MustParseAddr("127.0.0.1"), nil }
-	cloud := ec2.NewCloud(cfg, embeddedOptions(dialMachine(o.machinePort), loopback))
+	cloud := ec2.NewCloud(cfg, embeddedOptions(ec2test.DialPort(o.machinePort), loopback))
 	return &demo.Demo{Cloud: cloud, Clock: clock.System()}, nil
 }
 
@@ -75,21 +73,6 @@ func embeddedOptions(
 ) *ec2.CloudOptions {
 	const poll = 300 * time.Millisecond
 	return &ec2.CloudOptions{Dial: dial, SourceAddress: source, PollInterval: poll, SettleTime: poll}
-}
-
-// dialMachine returns a func that connects to machines of the embedded EC2 of another
-// process.
-func dialMachine(port int) func(ctx context.Context, network, address string) (net.Conn, error) {
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		host, _, err := net.SplitHostPort(address)
-		if err != nil {
-			return nil, err
-		}
-		if ip, err := netip.ParseAddr(host); err != nil || !ip.IsLoopback() {
-			return nil, errors.New("not a machine of an embedded EC2: " + address)
-		}
-		return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort(host, strconv.Itoa(port)))
-	}
 }
 
 // builder returns the builder that removes what was made of images which are no longer in

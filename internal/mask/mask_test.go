@@ -1,6 +1,7 @@
 package mask_test
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -74,8 +75,8 @@ func encodings() []encoding {
 			return strings.ReplaceAll(base64.StdEncoding.EncodeToString([]byte(s)), "+", `\u002b`)
 		})},
 		{"base64 of UTF-16", plain(func(s string) string {
-			if w := wide(s); len(w) > len(s) {
-				return base64.StdEncoding.EncodeToString(w[:len(w)-1]) // the last byte is 0
+			if w := wideUntilZero(s); len(w) > len(s) {
+				return base64.StdEncoding.EncodeToString(w)
 			}
 			return s
 		})},
@@ -151,6 +152,8 @@ func encodings() []encoding {
 		{"\\x", eachByte("", func(b byte) string { return fmt.Sprintf(`\x%02x`, b) })},
 		{"hexadecimal", plain(func(s string) string { return hex.EncodeToString([]byte(s)) })},
 		{"hexadecimal in upper case", plain(func(s string) string { return strings.ToUpper(hex.EncodeToString([]byte(s))) })},
+		{"hexadecimal of UTF-16", plain(func(s string) string { return fmt.Sprintf("%x", wideUntilZero(s)) })},
+		{"hexadecimal of UTF-16 with \" \"", plain(func(s string) string { return fmt.Sprintf("% x", wideUntilZero(s)) })},
 		{"0x, 0x", eachByte(", ", func(b byte) string { return fmt.Sprintf("0x%02x", b) })},
 		{"xxd -g2", plain(func(s string) string {
 			text := hex.EncodeToString([]byte(s))
@@ -225,6 +228,9 @@ func wide(s string) []byte {
 	}
 	return out
 }
+
+// wideUntilZero is wide without the zero at the end.
+func wideUntilZero(s string) []byte { return bytes.TrimSuffix(wide(s), []byte{0}) }
 
 // decimals prints the bytes of s as fmt does.
 func decimals(s string) string {

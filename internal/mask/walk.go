@@ -66,11 +66,11 @@ func (w *walk) from(p int, as kinds) (to int, undecided bool) {
 	if c := w.text[p]; as&asText != 0 && (w.m.starts.value[c] || w.m.starts.special[c]) {
 		w.readText(begin)
 	}
-	if as&asHex != 0 {
+	if as&asHex != 0 && w.twoNumbers(p, hexNumber) {
 		begin.mode = inHex
 		w.readHex(begin)
 	}
-	if as&asDecimal != 0 {
+	if as&asDecimal != 0 && w.twoNumbers(p, decimalNumber) {
 		begin.mode = inDecimal
 		w.readDecimal(begin)
 	}

@@ -17,6 +17,54 @@ func hexValue(c byte) (byte, bool) {
 	return 0, false
 }
 
+// hexNumber returns the byte that text has at p as two hexadecimal digits, and where
+// they end, or p if there are none. Digits that the end of text cuts end there.
+func hexNumber(text string, p int) (value, end int) {
+	if p+2 > len(text) {
+		return 0, len(text)
+	}
+	high, ok1 := hexValue(text[p])
+	low, ok2 := hexValue(text[p+1])
+	if !ok1 || !ok2 {
+		return 0, p
+	}
+	return int(high)<<4 | int(low), p + 2
+}
+
+// decimalNumber is hexNumber for at most three decimal digits.
+func decimalNumber(text string, p int) (value, end int) {
+	for end = p; end < len(text) && end < p+3 && text[end] >= '0' && text[end] <= '9'; end++ {
+		value = value*10 + int(text[end]-'0')
+	}
+	return value, end
+}
+
+// twoNumbers reports whether the first two bytes of a secret may be numbers at p. It
+// tells most numbers from secrets before they are followed.
+func (w *walk) twoNumbers(p int, number func(text string, p int) (value, end int)) bool {
+	first, end := number(w.text, p)
+	at := w.behindSeparators(end)
+	second, end := number(w.text, at)
+	switch {
+	case end == len(w.text) || second == 0 && end > at: // more may follow, or UTF-16
+		return true
+	case end == at:
+		return beginsNumber(w.text[at])
+	}
+	return max(first, second) <= 0xff && w.m.starts.pairs[uint16(first&0xff)|uint16(second&0xff)<<8]&asText != 0
+}
+
+// behindSeparators returns the position behind what separates numbers at the given one.
+func (w *walk) behindSeparators(at int) int {
+	const most = 8
+	for from := at; at < len(w.text) && at-from < most && w.m.starts.between[w.text[at]]; at++ {
+	}
+	return at
+}
+
+// beginsNumber reports whether something like 0x may be at c.
+func beginsNumber(c byte) bool { return strings.IndexByte(`0\%#`, c) >= 0 }
+
 // readHex reads bytes as two hexadecimal digits each, and what separates them.
 func (w *walk) readHex(s state) {
 	for {
@@ -48,11 +96,7 @@ func (w *walk) separated(s state) {
 		w.needMore()
 		return
 	}
-	const most = 8
-	at := s.at
-	for at < len(w.text) && at-s.at < most && w.m.starts.between[w.text[at]] {
-		at++
-	}
+	at := w.behindSeparators(s.at)
 	if at == len(w.text) {
 		w.needMore()
 	}
@@ -60,7 +104,7 @@ func (w *walk) separated(s state) {
 	if after.at = at; at > s.at && at < len(w.text) && hexDigit(w.text[at]) {
 		w.later(after)
 	}
-	if at < len(w.text) && strings.IndexByte(`0\%#`, w.text[at]) >= 0 {
+	if at < len(w.text) && beginsNumber(w.text[at]) {
 		for _, prefix := range []string{"0x", "0X", `\x`, `\\x`, "%", "#"} {
 			after.at = at + len(prefix)
 			if rest := w.text[at:]; strings.HasPrefix(rest, prefix) {
@@ -127,18 +171,14 @@ func (w *walk) rowEnd(at int) (end int, whole bool) {
 // next.
 func (w *walk) readDecimal(s state) {
 	w.matched = s.matched
-	value, at := 0, s.at
-	for at < len(w.text) && at-s.at < 3 && w.text[at] >= '0' && w.text[at] <= '9' {
-		value = value*10 + int(w.text[at]-'0')
-		at++
-	}
+	value, at := decimalNumber(w.text, s.at)
 	if at == len(w.text) {
 		w.needMore()
 	}
 	if at == s.at || value > 0xff {
 		return
 	}
-	if next, ok := w.step(s, byte(value), at); ok {
+	if next, ok := w.step(s, byte(value&0xff), at); ok {
 		w.matched = next.matched
 		w.separated(next)
 	}

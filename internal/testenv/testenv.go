@@ -26,7 +26,9 @@
 //     Cloud Custodian, in the directory named by BAKESTONE_CLEANERS if set.
 //   - "dissect" is the Python interpreter with dissect.hypervisor, a reader of virtual
 //     disks, in the directory named by BAKESTONE_READERS.
+//   - "ksvalidator" is pykickstart's, in the directory named by BAKESTONE_READERS.
 //   - "cot" is Cisco's Common OVF Tool, in the directory named by BAKESTONE_READERS.
+//   - "grub-mkrescue" is GRUB's maker of CD images, with GRUB for BIOS.
 //   - "guestroot" is the root file system of the machines that [Guest] starts,
 //     and the permission to start them: root, on Linux.
 //   - "guestshells" are BusyBox, fish, tcsh and zsh in that file system, and
@@ -69,7 +71,7 @@ const (
 	// qemuGuestVar names the directory of the guest that QEMU boots.
 	qemuGuestVar = "BAKESTONE_QEMUGUEST"
 
-	// readersVar names the directory of the interpreter with dissect.hypervisor, and of cot.
+	// readersVar names the directory of the interpreter with dissect.hypervisor, of cot and ksvalidator.
 	readersVar = "BAKESTONE_READERS"
 
 	// cleanersVar names the directory of other image cleaners.
@@ -119,12 +121,17 @@ func find(ctx context.Context, tool string) (string, error) {
 			return exec.LookPath(filepath.Join(dir, "python"))
 		}
 		return "", errors.New(readersVar + " is not set")
-	case "cot":
-		return findIn(os.Getenv(readersVar), "cot")
+	case "cot", "ksvalidator":
+		return findIn(os.Getenv(readersVar), tool)
 	case "ovmf":
 		const firmware = "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"
 		_, err := os.Stat(firmware)
 		return firmware, err
+	case "grub-mkrescue":
+		if _, err := os.Stat("/usr/lib/grub/i386-pc"); err != nil {
+			return "", err
+		}
+		return lookPath(tool)
 	case "qemu":
 		return findQEMU("disk.qcow2")
 	case "qemudebian":

@@ -23,6 +23,9 @@
 // disk, whose blocks EBS direct reads. Server.Files and Server.ReadFile do not work:
 // log in instead.
 //
+// An attached volume is a virtio disk whose serial number is the volume's id without the
+// dash. DetachVolume fails if the guest does not release it within 30 seconds.
+//
 // The guest reads its user data, host name and key from a NoCloud seed, a disk
 // labeled cidata, as cloud-init does. It has no instance metadata service. Images of
 // AWS that look for their data only there do not boot properly; those that vendors

@@ -3,11 +3,13 @@ package ec2machine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
@@ -102,30 +104,40 @@ func (g *guest) plug(ctx context.Context, device string, d plugged) error {
 	if err != nil {
 		return err
 	}
-	return g.do(ctx, "device_add", map[string]any{"driver": "virtio-blk-pci", "id": node, "drive": node, "serial": strings.ReplaceAll(d.volume, "-", "")})
+	err = g.do(ctx, "device_add", map[string]any{"driver": "virtio-blk-pci", "id": node, "drive": node, "serial": strings.ReplaceAll(d.volume, "-", "")})
+	if err != nil {
+		return errors.Join(err, g.do(ctx, "blockdev-del", map[string]any{"node-name": node}))
+	}
+	return nil
 }
 
-// Detach unplugs a disk.
+// releaseTimeout is how long a guest may take to release a disk.
+const releaseTimeout = 30 * time.Second
+
+// Detach unplugs a disk. It fails if the guest does not let go of it in time.
 func (g *guest) Detach(device string) error {
 	g.mu.Lock()
 	d, ok := g.attached[device]
-	delete(g.attached, device)
 	g.mu.Unlock()
 	if !ok {
 		return nil
 	}
-	ctx := context.Background() //nolint:forbidigo // limited by the protocol's timeout
-	if err := g.do(ctx, "device_del", map[string]any{"id": nodeOf(device)}); err != nil {
-		return err
+	node := nodeOf(device)
+	ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout) //nolint:forbidigo // it has no caller's context
+	defer cancel()
+	if r := g.current(); r != nil {
+		if err := g.do(ctx, "device_del", map[string]any{"id": node}); err != nil {
+			return err
+		}
+		// Until the guest lets go of the disk, it is in use.
+		err := retry(ctx, r, func() error { return g.do(ctx, "blockdev-del", map[string]any{"node-name": node}) })
+		if err != nil && !errors.Is(err, errEnded) {
+			return fmt.Errorf("the guest has not released %s within %v: %w", device, releaseTimeout, err)
+		}
 	}
-	r := g.current()
-	if r == nil {
-		return nil
-	}
-	// The guest lets go of it; until then the disk is in use.
-	if err := retry(ctx, r, func() error { return g.do(ctx, "blockdev-del", map[string]any{"node-name": nodeOf(device)}) }); err != nil && !errors.Is(err, errEnded) {
-		return err
-	}
+	g.mu.Lock()
+	delete(g.attached, device)
+	g.mu.Unlock()
 	d.use(nil, "")
 	return nil
 }

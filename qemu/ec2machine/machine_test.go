@@ -32,12 +32,13 @@ const region = "us-east-1"
 // power button.
 func start(t *testing.T, dir string) (*ec2test.Server, *ec2.Cloud) {
 	t.Helper()
+	disk := testenv.Need(t, "qemu")
 	srv := ec2test.New(&ec2test.Options{
 		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
-		Images: []ec2test.Image{{Name: "small debian", SizeGiB: 1, Login: "root"}},
+		Images: []ec2test.Image{{Name: "small debian", SizeGiB: 1, Login: "root"}, {Name: "debian", SizeGiB: 2, Login: "debian"}},
 		Machines: ec2machine.New(&ec2machine.Options{
-			Disks: map[string]string{"small debian": testenv.Need(t, "qemu")}, Dir: dir, Memory: 256 << 20, Accelerators: []string{"tcg"},
-			PowerDown: time.Second,
+			Disks: map[string]string{"small debian": disk, "debian": filepath.Join(filepath.Dir(disk), "debian.qcow2")},
+			Dir:   dir, Memory: 512 << 20, Accelerators: []string{"tcg"}, PowerDown: time.Second,
 		}),
 	})
 	t.Cleanup(srv.Close)

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"os/signal"
@@ -23,6 +22,7 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/s3store"
 	"github.com/bakestone-go/bakestone/ec2"
+	"github.com/bakestone-go/bakestone/ec2/ec2test"
 	"github.com/bakestone-go/bakestone/provision"
 )
 
@@ -87,13 +87,7 @@ func newRunner(store bake.Store, endpoint string, port int, name string) *bake.R
 		Region: "eu-west-1", BaseEndpoint: aws.String(endpoint),
 		Credentials: credentials.NewStaticCredentialsProvider("AKIAIOSFODNN7EXAMPLE", "secret", ""),
 	}, &ec2.CloudOptions{
-		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			host, _, err := net.SplitHostPort(addr)
-			if err != nil {
-				return nil, err
-			}
-			return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort(host, strconv.Itoa(port)))
-		},
+		Dial:          ec2test.DialPort(port),
 		SourceAddress: func(context.Context) (netip.Addr, error) { return netip.MustParseAddr("127.0.0.1"), nil },
 		PollInterval:  50 * time.Millisecond, SettleTime: 50 * time.Millisecond, MaxRetryDelay: 20 * time.Millisecond, NoCallLimits: true,
 	})

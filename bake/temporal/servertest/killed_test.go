@@ -98,18 +98,16 @@ func TestKilledWorker(t *testing.T) {
 // work is a worker until its process is killed. The first one stays within a step.
 func work(t *testing.T) {
 	t.Helper()
-	port, dir := os.Getenv(workerMachines), os.Getenv(workerDir)
+	dir := os.Getenv(workerDir)
+	port, err := strconv.Atoi(os.Getenv(workerMachines))
+	if err != nil {
+		t.Fatal(err)
+	}
 	cloud := ec2.NewCloud(aws.Config{
 		Region: "eu-west-1", BaseEndpoint: aws.String(os.Getenv(workerEC2)),
 		Credentials: credentials.NewStaticCredentialsProvider("AKIAIOSFODNN7EXAMPLE", "secret", ""),
 	}, &ec2.CloudOptions{
-		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			host, _, err := net.SplitHostPort(addr)
-			if err != nil {
-				return nil, err
-			}
-			return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort(host, port))
-		},
+		Dial:          ec2test.DialPort(port),
 		SourceAddress: func(context.Context) (netip.Addr, error) { return netip.MustParseAddr("127.0.0.1"), nil },
 		PollInterval:  50 * time.Millisecond, SettleTime: 50 * time.Millisecond,
 	})

@@ -118,6 +118,11 @@ FAILING = [
     ("ec2", "describe_instances", {"InstanceIds": ["i-" + NOWHERE]}),
     ("ec2", "describe_images", {"ImageIds": ["ami-" + NOWHERE]}),
     ("ec2", "describe_security_groups", {"GroupIds": ["sg-" + NOWHERE]}),
+    ("ec2", "describe_addresses", {"AllocationIds": ["eipalloc-" + NOWHERE]}),
+    ("ec2", "release_address", {"AllocationId": "eipalloc-" + NOWHERE}),
+    ("ec2", "disassociate_address", {"AssociationId": "eipassoc-" + NOWHERE}),
+    ("ec2", "modify_volume", {"VolumeId": "vol-" + NOWHERE, "Size": 9}),
+    ("ec2", "delete_nat_gateway", {"NatGatewayId": "nat-" + NOWHERE}),
     ("ec2", "describe_key_pairs", {"KeyNames": ["none"]}),
     ("ec2", "describe_network_interfaces", {"NetworkInterfaceIds": ["eni-" + NOWHERE]}),
     ("ec2", "describe_launch_templates", {"LaunchTemplateIds": ["lt-" + NOWHERE]}),
@@ -758,6 +763,153 @@ def disk_token_reused(c):
 def disk_to_volume(c):
     vol = c.ec2.create_volume(AvailabilityZone="us-east-1a", SnapshotId=disk(c, {0: b"a"}))
     return pick(vol, "Size", "SnapshotId", "Encrypted")
+
+
+@scenario
+def volume_modified(c):
+    v = c.volume()
+    c.ec2.modify_volume(VolumeId=v, Size=20, VolumeType="gp3")
+    return pick(c.ec2.describe_volumes(VolumeIds=[v])["Volumes"][0], "Size", "VolumeType")
+
+
+@scenario
+def volume_modifications(c):
+    v = c.volume()
+    c.ec2.modify_volume(VolumeId=v, Size=20)
+    return pick(c.ec2.describe_volumes_modifications(VolumeIds=[v])["VolumesModifications"][0],
+                "ModificationState", "OriginalSize", "TargetSize", "OriginalVolumeType", "Progress")
+
+
+@scenario
+def volume_shrunk(c):
+    return code(c.ec2.modify_volume, VolumeId=c.volume(), Size=4)
+
+
+@scenario
+def address_allocated(c):
+    out = c.ec2.allocate_address(Domain="vpc")
+    return [out["Domain"], out["AllocationId"], "PublicIp" in out]
+
+
+@scenario
+def address_life(c):
+    e = c.ec2.allocate_address(Domain="vpc")
+    i = c.instance()
+    a = c.ec2.associate_address(AllocationId=e["AllocationId"], InstanceId=i)["AssociationId"]
+    got = c.ec2.describe_addresses(AllocationIds=[e["AllocationId"]])["Addresses"][0]
+    same = [got["InstanceId"] == i, got["AssociationId"] == a, got["Domain"],
+            c.ec2.describe_instances(InstanceIds=[i])["Reservations"][0]["Instances"][0]["PublicIpAddress"] == e["PublicIp"]]
+    c.ec2.disassociate_address(AssociationId=a)
+    c.ec2.release_address(AllocationId=e["AllocationId"])
+    return [same, code(c.ec2.describe_addresses, AllocationIds=[e["AllocationId"]])]
+
+
+@scenario
+def address_tags(c):
+    e = c.ec2.allocate_address(Domain="vpc", TagSpecifications=tags("elastic-ip"))["AllocationId"]
+    return [a.get("Tags") for a in c.ec2.describe_addresses(Filters=by(allocation_id=e))["Addresses"]]
+
+
+@scenario
+def address_reassociated(c):
+    e = c.ec2.allocate_address(Domain="vpc")["AllocationId"]
+    c.ec2.associate_address(AllocationId=e, InstanceId=c.instance())
+    return code(c.ec2.associate_address, AllocationId=e, InstanceId=c.instance(), AllowReassociation=False)
+
+
+@scenario
+def nat_gateway_life(c):
+    v = c.vpc()
+    c.gateway(v)
+    e = c.ec2.allocate_address(Domain="vpc")["AllocationId"]
+    g = c.ec2.create_nat_gateway(SubnetId=c.subnet(v), AllocationId=e)["NatGateway"]["NatGatewayId"]
+    t = c.table(v)
+    c.ec2.create_route(RouteTableId=t, DestinationCidrBlock="0.0.0.0/0", NatGatewayId=g)
+    routes = c.ec2.describe_route_tables(RouteTableIds=[t])["RouteTables"][0]["Routes"]
+    got = c.ec2.describe_nat_gateways(NatGatewayIds=[g])["NatGateways"][0]
+    c.ec2.delete_nat_gateway(NatGatewayId=g)
+    return [got["State"], got["VpcId"] == v, [r.get("NatGatewayId") == g for r in routes]]
+
+
+@scenario
+def nat_gateway_private(c):
+    g = c.ec2.create_nat_gateway(SubnetId=c.subnet(c.vpc()), ConnectivityType="private")["NatGateway"]["NatGatewayId"]
+    got = c.ec2.describe_nat_gateways(Filters=by(nat_gateway_id=g))["NatGateways"][0]
+    return [got.get("ConnectivityType"), ["PublicIp" in a for a in got["NatGatewayAddresses"]]]
+
+
+@scenario
+def nat_gateway_keeps_its_address(c):
+    v = c.vpc()
+    c.gateway(v)
+    e = c.ec2.allocate_address(Domain="vpc")["AllocationId"]
+    g = c.ec2.create_nat_gateway(SubnetId=c.subnet(v), AllocationId=e)["NatGateway"]["NatGatewayId"]
+    used = code(c.ec2.release_address, AllocationId=e)
+    c.ec2.delete_nat_gateway(NatGatewayId=g)
+    return [used, code(c.ec2.release_address, AllocationId=e)]
+
+
+@scenario
+def nat_gateway_without_address(c):
+    return code(c.ec2.create_nat_gateway, SubnetId=c.subnet(c.vpc()))
+
+
+@scenario
+def volume_modified_twice(c):
+    v = c.volume()
+    c.ec2.modify_volume(VolumeId=v, Size=20)
+    return code(c.ec2.modify_volume, VolumeId=v, Size=30)
+
+
+@scenario
+def address_by_its_ip(c):
+    e = c.ec2.allocate_address(Domain="vpc")
+    found = c.ec2.describe_addresses(PublicIps=[e["PublicIp"]])["Addresses"]
+    c.ec2.release_address(AllocationId=e["AllocationId"])
+    return [[a["AllocationId"] == e["AllocationId"] for a in found], code(c.ec2.describe_addresses, PublicIps=[e["PublicIp"]])]
+
+
+@scenario
+def address_in_use(c):
+    e = c.ec2.allocate_address(Domain="vpc")["AllocationId"]
+    c.ec2.associate_address(AllocationId=e, InstanceId=c.instance())
+    return code(c.ec2.release_address, AllocationId=e)
+
+
+@scenario
+def address_in_use_elsewhere(c):
+    v = c.vpc()
+    c.gateway(v)
+    e = c.ec2.allocate_address(Domain="vpc")["AllocationId"]
+    c.ec2.associate_address(AllocationId=e, InstanceId=c.instance(SubnetId=c.subnet(v), Placement={}))
+    return code(c.ec2.release_address, AllocationId=e)
+
+
+@scenario
+def address_of_terminated_instance(c):
+    e, i = c.ec2.allocate_address(Domain="vpc")["AllocationId"], c.instance()
+    c.ec2.associate_address(AllocationId=e, InstanceId=i)
+    c.ec2.terminate_instances(InstanceIds=[i])
+    got = c.ec2.describe_addresses(AllocationIds=[e])["Addresses"][0]
+    return ["AssociationId" in got, code(c.ec2.release_address, AllocationId=e)]
+
+
+@scenario
+def address_moves(c):
+    e = c.ec2.allocate_address(Domain="vpc")["AllocationId"]
+    a, b = c.instance(), c.instance()
+    c.ec2.associate_address(AllocationId=e, InstanceId=a)
+    c.ec2.associate_address(AllocationId=e, InstanceId=b)
+    return [x["InstanceId"] == b for x in c.ec2.describe_addresses(Filters=by(allocation_id=e))["Addresses"]]
+
+
+@scenario
+def address_associated_by_interface(c):
+    e, i = c.ec2.allocate_address(Domain="vpc"), c.instance()
+    nic = c.ec2.describe_instances(InstanceIds=[i])["Reservations"][0]["Instances"][0]["NetworkInterfaces"][0]["NetworkInterfaceId"]
+    c.ec2.associate_address(AllocationId=e["AllocationId"], NetworkInterfaceId=nic)
+    got = c.ec2.describe_network_interfaces(NetworkInterfaceIds=[nic])["NetworkInterfaces"][0]["Association"]
+    return [got["PublicIp"] == e["PublicIp"], got.get("AllocationId") == e["AllocationId"], "AssociationId" in got]
 
 
 def normal(value):

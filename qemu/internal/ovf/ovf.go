@@ -30,6 +30,8 @@ type Machine struct {
 	Controller Controller
 	Adapter    string // "E1000", "VmxNet3"
 	Disks      []Disk // in the order in which the guest finds them
+	UEFI       bool   // starts the machine instead of a BIOS
+	SecureBoot bool   // only with UEFI
 }
 
 // A Disk is a disk of a Machine.
@@ -49,7 +51,8 @@ type Controller struct {
 // Descriptor returns the machine's OVF descriptor.
 //
 // The hardware family is vmx-13 alone: VMware refuses files that also name VirtualBox's,
-// which VirtualBox does not need.
+// which VirtualBox does not need. It does not read the firmware, which has no place in the
+// standard but is an extension of VMware's.
 func (m Machine) Descriptor() ([]byte, error) {
 	t, err := template.New("ovf").Funcs(template.FuncMap{"xml": escape, "add": func(a, b int) int { return a + b }}).Parse(text)
 	if err != nil {
@@ -146,6 +149,10 @@ const text = `<?xml version="1.0" encoding="UTF-8"?>
         <rasd:ResourceSubType>{{xml .Adapter}}</rasd:ResourceSubType>
         <rasd:ResourceType>10</rasd:ResourceType>
       </Item>
+{{- if .UEFI}}
+      <vmw:Config ovf:required="false" vmw:key="firmware" vmw:value="efi"/>
+      <vmw:Config ovf:required="false" vmw:key="bootOptions.efiSecureBootEnabled" vmw:value="{{.SecureBoot}}"/>
+{{- end}}
     </VirtualHardwareSection>
   </VirtualSystem>
 </Envelope>

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A row is a line of a benchmark.
+type row struct {
+	Name   string
+	Values []value
+}
+
+type value struct {
+	Unit  string
+	Value float64
+}
+
+// errSkipped is returned if no benchmark ran, since what it needs is not installed.
+var errSkipped = errors.New("no benchmark ran: install what docs/benchmarks.md names")
+
+// parse returns the lines of benchmarks in what go test printed.
+func parse(printed string) ([]row, error) {
+	var rows []row
+	for line := range strings.Lines(printed) {
+		f := strings.Fields(line)
+		if len(f) < 4 || len(f)%2 != 0 || !strings.HasPrefix(f[0], "Benchmark") {
+			continue
+		}
+		r := row{Name: processors.ReplaceAllString(strings.TrimPrefix(f[0], "Benchmark"), "")}
+		for i := 2; i < len(f); i += 2 {
+			v, err := strconv.ParseFloat(f[i], 64)
+			if err != nil {
+				return nil, fmt.Errorf("line %q: %w", line, err)
+			}
+			switch unit := f[i+1]; {
+			case unit != "ns/op":
+				r.Values = append(r.Values, value{unit, v})
+			case v > 0:
+				r.Values = append(r.Values, value{"s", v / 1e9})
+			}
+		}
+		rows = append(rows, r)
+	}
+	if len(rows) == 0 {
+		return nil, errSkipped
+	}
+	return rows, nil
+}
+
+// processors is what the name of a benchmark ends with.
+var processors = regexp.MustCompile(`-\d+$`)
+
+// markdown returns the tables.
+func (r Report) markdown() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s. Medians of %d runs.\n", r.Machine, r.Runs)
+	for _, t := range r.Tables {
+		fmt.Fprintf(&b, "\n### %s\n\n%s (%s).\n\n", t.Name, strings.ToUpper(t.About[:1])+t.About[1:], t.Took)
+		var units []string
+		for _, row := range t.Rows {
+			for _, v := range row.Values {
+				if !slices.Contains(units, v.Unit) {
+					units = append(units, v.Unit)
+				}
+			}
+		}
+		slices.SortStableFunc(units, func(a, b string) int { return strings.Count(a, "/own") - strings.Count(b, "/own") })
+		fmt.Fprintf(&b, "| | %s |\n|---|%s\n", strings.Join(units, " | "), strings.Repeat("---|", len(units)))
+		for _, row := range t.Rows {
+			cells := make([]string, len(units))
+			for _, v := range row.Values {
+				cells[slices.Index(units, v.Unit)] = strconv.FormatFloat(v.Value, 'g', 4, 64)
+			}
+			fmt.Fprintf(&b, "| %s | %s |\n", row.Name, strings.Join(cells, " | "))
+		}
+	}
+	return b.String()
+}
+
+// replaceTables replaces what is between the marks of a page.
+func replaceTables(page, tables string) error {
+	const begin, end = "<!-- tables:begin -->\n", "<!-- tables:end -->\n"
+	text, err := os.ReadFile(page)
+	if err != nil {
+		return err
+	}
+	before, rest, ok := strings.Cut(string(text), begin)
+	_, after, found := strings.Cut(rest, end)
+	if !ok || !found {
+		return fmt.Errorf("%s lacks the marks %q and %q", page, begin, end)
+	}
+	return os.WriteFile(page, []byte(before+begin+tables+end+after), 0o644)
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const printed = `goos: linux
+cpu: some
+BenchmarkTransfer/1GiB/rtt=20ms/put-2         	       5	         0 ns/op	         3.5 s	         1.25 tar-gcm/own
+BenchmarkTransfer/1GiB/rtt=20ms/get-2         	       5	         0 ns/op	         4.5 s
+PASS
+`
+
+func TestTables(t *testing.T) {
+	rows, err := parse(printed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report := Report{Machine: machine{System: "linux/amd64", Cores: 2}, Runs: 5, Tables: []result{{table{Name: "file", About: "one file"}, rows, "1m0s"}}}
+	page := filepath.Join(t.TempDir(), "page.md")
+	const around = "before\n<!-- tables:begin -->\nold\n<!-- tables:end -->\nafter\n"
+	if err := os.WriteFile(page, []byte(around), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := replaceTables(page, report.markdown()); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `before
+<!-- tables:begin -->
+linux/amd64, , 2 cores, ; . Medians of 5 runs.
+
+### file
+
+One file (1m0s).
+
+| | s | tar-gcm/own |
+|---|---|---|
+| Transfer/1GiB/rtt=20ms/put | 3.5 | 1.25 |
+| Transfer/1GiB/rtt=20ms/get | 4.5 |  |
+<!-- tables:end -->
+after
+`
+	if string(text) != want {
+		t.Errorf("page = %s\nwant %s", text, want)
+	}
+}
+
+func TestNoTables(t *testing.T) {
+	if rows, err := parse("PASS\n"); !errors.Is(err, errSkipped) {
+		t.Errorf("parse(PASS) = %v, %v, want errSkipped", rows, err)
+	}
+	if rows, err := parse(strings.Replace(printed, "3.5 s", "x s", 1)); err == nil {
+		t.Errorf("parse = %v, want an error about x", rows)
+	}
+	if err := replaceTables(filepath.Join(t.TempDir(), "none"), ""); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("replaceTables = %v, want ErrNotExist", err)
+	}
+	if err := run(t.Context(), []string{"-run", "^none$"}, nil); err == nil || !strings.Contains(err.Error(), "matches no table") {
+		t.Errorf("run(-run none) = %v, want that no table matches", err)
+	}
+}

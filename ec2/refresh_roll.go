@@ -70,8 +70,9 @@ func each(targets []*refreshTarget, do func(*refreshTarget) error) error {
 }
 
 func (o *rollout) outcomes() []GroupOutcome {
-	var all []GroupOutcome
-	for _, t := range slices.Concat(o.waves...) {
+	targets := slices.Concat(o.waves...)
+	all := make([]GroupOutcome, 0, len(targets))
+	for _, t := range targets {
 		all = append(all, t.outcome)
 	}
 	return all

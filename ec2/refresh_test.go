@@ -38,11 +38,10 @@ type stage struct {
 	old     string
 	events  []string
 
-	mu       sync.Mutex
-	calls    int
-	killAt   int // the call after which the process dies
-	kill     context.CancelCauseFunc
-	lastRead time.Time
+	mu     sync.Mutex
+	calls  int
+	killAt int // the call after which the process dies
+	kill   context.CancelCauseFunc
 }
 
 func onStage(t *testing.T, do func(s *stage)) {
@@ -195,7 +194,7 @@ func TestInstanceRefresh(t *testing.T) {
 	onStage(t, func(s *stage) {
 		var seen []string
 		check := ec2.GroupCheckFunc{Name: "serves", Do: func(_ context.Context, g *ec2.RunningGroup) error {
-			text := fmt.Sprintf("%s %d %d", g.Name, len(g.Instances), len(s.refreshes("")))
+			text := fmt.Sprintf("%s %d %d", g.Name, len(g.Instances), len(s.refreshes()))
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			seen = append(seen, text)
@@ -218,12 +217,12 @@ func TestInstanceRefresh(t *testing.T) {
 		}
 
 		// The same AMI is not rolled out again.
-		started := len(s.refreshes(""))
+		started := len(s.refreshes())
 		again := waves(check)
 		if err := again.Publish(s.Context(), ami); err != nil {
 			s.Error(err)
 		}
-		if n := len(s.refreshes("")); n != started {
+		if n := len(s.refreshes()); n != started {
 			s.Errorf("refreshes = %d after publishing the same AMI again, want %d", n, started)
 		}
 		good, err := ec2.LastGood(s.Context(), s.cloud, "", "web-a", 5)
@@ -241,13 +240,9 @@ func TestInstanceRefresh(t *testing.T) {
 	})
 }
 
-// refreshes returns the refreshes of a group, or of all.
-func (s *stage) refreshes(group string) (all []scalingtypes.InstanceRefresh) {
-	names := []string{group}
-	if group == "" {
-		names = []string{"canary", "web-a", "web-b"}
-	}
-	for _, name := range names {
+// refreshes returns the refreshes of all groups.
+func (s *stage) refreshes() (all []scalingtypes.InstanceRefresh) {
+	for _, name := range []string{"canary", "web-a", "web-b"} {
 		out, err := s.scaling.DescribeInstanceRefreshes(s.Context(), &autoscaling.DescribeInstanceRefreshesInput{AutoScalingGroupName: &name})
 		if err != nil {
 			s.Error(err)
@@ -392,7 +387,7 @@ func TestRefreshJoined(t *testing.T) {
 			s.Error(err)
 		}
 		s.wantRunning(ami.ImageID)
-		if n := len(s.refreshes("")); n != 3 {
+		if n := len(s.refreshes()); n != 3 {
 			s.Errorf("refreshes = %d, want one for each group", n)
 		}
 	})

@@ -90,14 +90,17 @@ func (c *call) sendCommand(in *sendCommandInput) (*sendCommandOutput, *ec2query.
 		run := &sentCommand{id: id, instance: i.id, document: in.DocumentName, comment: in.Comment, sent: c.now}
 		c.commands = append(c.commands, run)
 		machine, r := i.machine, c.region
-		c.server.background(func() { r.runCommand(run, machine, script, time.Duration(limit)*time.Second) })
+		c.afterwards(func(ctx context.Context) *ec2query.Error {
+			r.server.background(func() { r.runCommand(ctx, run, machine, script, time.Duration(limit)*time.Second) })
+			return nil
+		})
 	}
 	return &sendCommandOutput{commandJSON{id, in.DocumentName, in.Comment, in.InstanceIDs, float64(c.now.Unix()), "Pending"}}, nil
 }
 
 // runCommand runs a script on a machine and records how it ended.
-func (r *region) runCommand(run *sentCommand, m *machine, script string, limit time.Duration) {
-	ctx, stop := clock.WithTimeout(context.Background(), r.server.opts.Clock, limit) // also ends with the machine
+func (r *region) runCommand(ctx context.Context, run *sentCommand, m *machine, script string, limit time.Duration) {
+	ctx, stop := clock.WithTimeout(ctx, r.server.opts.Clock, limit) // also ends with the machine
 	defer stop()
 	var stdout, stderr outputBuffer
 	status, failed := -1, "Undeliverable"

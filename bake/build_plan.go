@@ -167,6 +167,10 @@ func (b *build) find(ctx context.Context) error {
 	if !ok {
 		return errNoFinder
 	}
+	if why, fresh := b.Fresh[b.img.Name]; fresh {
+		b.run.Say("building anew: %s", why)
+		return nil
+	}
 	found, err := finder.Find(ctx, b.img, b.run)
 	if errors.Is(err, ErrNoArtifact) {
 		return nil

@@ -24,6 +24,10 @@ type Options struct {
 	// in the records.
 	Caller string
 
+	// Fresh names images that are built even if an artifact with the same Fingerprint
+	// exists, with the reason: that it is too old, say.
+	Fresh map[string]string
+
 	// StopOnFailure cancels and cleans up running builds and skips waiting ones when
 	// a build fails. By default only images made from the failed one are skipped.
 	StopOnFailure bool

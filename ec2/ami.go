@@ -197,6 +197,39 @@ func (b Builder) Find(ctx context.Context, img *bake.Image, run *bake.Run) (bake
 	return a, nil
 }
 
+// Inspect describes the newest promoted AMI of the image, in the region of the bake or
+// of the first copy, and the source that Source finds now.
+func (b Builder) Inspect(ctx context.Context, img *bake.Image, run *bake.Run) (*bake.Inspection, error) {
+	b = b.of(img)
+	at := Destination{b.place(), b.Cloud}
+	if all := b.destinations(); len(all) > 0 {
+		at = all[0]
+	}
+	found, err := at.Cloud.region(at.Region).goodImage(ctx, filter("tag:"+TagImage, img.Name))
+	if err != nil {
+		return nil, err
+	}
+	tags := tagMap(found.Tags)
+	out := &bake.Inspection{
+		Artifact: &AMI{
+			Region: at.Region, ImageID: aws.ToString(found.ImageId), Name: aws.ToString(found.Name), Architecture: string(found.Architecture),
+			Login: tags[TagLogin], Snapshots: snapshotsOf(found), Source: SourceImage{ID: tags[TagSource]}, Build: tags[TagBuild], cloud: at.Cloud,
+		},
+		Created: created(found), Fingerprint: tags[TagFingerprint], Source: tags[TagSource],
+	}
+	switch {
+	case run.Source != nil:
+		out.SourceNow = run.Source.ID()
+	case b.Source != nil:
+		source, err := b.Source.find(ctx, b.Cloud.region(b.Region))
+		if err != nil {
+			return nil, err
+		}
+		out.SourceNow = aws.ToString(source.ImageId)
+	}
+	return out, nil
+}
+
 // goodImage returns the account's newest promoted image that passes the filters, or
 // bake.ErrNoArtifact.
 func (r *region) goodImage(ctx context.Context, filters ...ec2types.Filter) (ec2types.Image, error) {

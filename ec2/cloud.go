@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
@@ -196,6 +197,7 @@ type region struct {
 	sts         *sts.Client
 	kms         *kms.Client
 	ebs         *ebsdirect.Client
+	scaling     *autoscaling.Client
 	clock       clock.Clock
 	settle      time.Duration
 	interval    time.Duration // between two polls
@@ -224,7 +226,8 @@ func (c *Cloud) region(name string) *region {
 	cfg.APIOptions = append(cfg.APIOptions, shared.writes.watch, (&decoder{tokens}).watch)
 	r := &region{
 		name: name, client: awsec2.NewFromConfig(cfg), ssm: ssm.NewFromConfig(cfg), sts: tokens, iam: iam.NewFromConfig(cfg), kms: kms.NewFromConfig(cfg),
-		clock: c.options.Clock, settle: c.options.SettleTime, interval: c.options.PollInterval, callTimeout: c.options.CallTimeout, lookups: shared,
+		scaling: autoscaling.NewFromConfig(cfg),
+		clock:   c.options.Clock, settle: c.options.SettleTime, interval: c.options.PollInterval, callTimeout: c.options.CallTimeout, lookups: shared,
 	}
 	r.ebs = ebsdirect.New(cfg, c.options.Clock, c.options.MaxRetryDelay/ebsRetryPart)
 	r.instances = newPoller(c.options, r.fetchInstances)

@@ -74,6 +74,13 @@
 // Use [iampolicy.Document.With] to add the permissions of a clean-up by the same
 // role.
 //
+// # After a bake
+//
+// [InstanceRefresh] rolls the AMI out to Auto Scaling groups, wave by wave, and takes it
+// back if instances or checks fail; [InstanceRefresh.RollBack] puts back what a group
+// ran before. [Usage] reports what runs the AMIs of a family. Package bake/rebake bakes
+// images again before they grow stale.
+//
 // # Many bakes at once
 //
 // Waits poll every two seconds with one request for all builds of a region, so 500

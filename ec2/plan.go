@@ -36,6 +36,10 @@ type ImagePlan struct {
 	// Creates lists the resources that the bake would create, in order.
 	Creates []PlannedResource `json:"creates"`
 
+	// Publishes tells what publishers would do that declare it: which Auto Scaling
+	// groups an [InstanceRefresh] would refresh.
+	Publishes []string `json:"publishes,omitempty"`
+
 	// Calls lists the API calls that would create, change or remove something,
 	// in the order of their first use. It does not list read-only calls.
 	Calls []PlannedCall `json:"calls"`
@@ -113,6 +117,9 @@ func (p *BakePlan) WriteText(w io.Writer) error {
 				stays = ", which stays"
 			}
 			fmt.Fprintf(&text, "  creates  %s %s in %s%s\n", r.Kind, r.Name, r.Region, stays)
+		}
+		for _, line := range i.Publishes {
+			fmt.Fprintf(&text, "  then     %s\n", line)
 		}
 		for _, c := range i.Calls {
 			fmt.Fprintf(&text, "  calls    %s in %s", c.Action, c.Region)

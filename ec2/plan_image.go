@@ -61,7 +61,7 @@ func (b Builder) plan(ctx context.Context, img *bake.Image) (ImagePlan, error) {
 		}
 		p.planDistribution()
 		for _, publisher := range img.Publishers {
-			p.planPublisher(publisher)
+			failed(bake.Describe(publisher), p.planPublisher(ctx, publisher))
 		}
 	}
 	if p.Network.VPC != "" {
@@ -174,14 +174,21 @@ func (p *planner) planPromotion(r *region, cloud *Cloud) {
 	}
 }
 
-func (p *planner) planPublisher(publisher bake.Publisher) {
-	planned, ok := bake.As[PlannedPublisher](publisher)
-	if !ok {
-		return
-	}
+func (p *planner) planPublisher(ctx context.Context, publisher bake.Publisher) error {
+	planned, hasCalls := bake.As[PlannedPublisher](publisher)
+	detailed, hasDetails := bake.As[DetailedPublisher](publisher)
+	var errs []error
 	for _, at := range p.builder.publishesTo(publisher) {
-		p.calls(at.Cloud.region(at.Region), at.Cloud, planned.PlannedCalls()...)
+		if hasCalls {
+			p.calls(at.Cloud.region(at.Region), at.Cloud, planned.PlannedCalls()...)
+		}
+		if hasDetails {
+			lines, err := detailed.PlanDetails(ctx, at)
+			p.plan.Publishes = append(p.plan.Publishes, lines...)
+			errs = append(errs, err)
+		}
 	}
+	return errors.Join(errs...)
 }
 
 // tryGroup looks up the caller's security groups, or makes a dry run of creating the

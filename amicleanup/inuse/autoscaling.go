@@ -44,17 +44,26 @@ func readLaunchConfigurations(ctx context.Context, client *autoscaling.Client, e
 // AutoScalingGroups returns the source of the images that Auto Scaling groups
 // launch: through their launch template in the version that they name, mixed
 // instances policies with their overrides, a launch configuration, and the
-// target configuration of a running instance refresh. Empty groups count.
-func AutoScalingGroups() Source {
+// target configuration of a running instance refresh. Empty groups count. So do the
+// last three images that ec2.InstanceRefresh could roll a group back to.
+func AutoScalingGroups() Source { return AutoScalingGroupsWith(goodImages) }
+
+const goodImages = 3
+
+// AutoScalingGroupsWith is like AutoScalingGroups with another number of images that
+// each group could be rolled back to. They are known where ec2.InstanceRefresh made the
+// versions of the launch template.
+func AutoScalingGroupsWith(good int) Source {
 	return Source{
-		Name: "auto scaling groups", List: listScalingGroups,
+		Name: "auto scaling groups", List: func(ctx context.Context, at Place) ([]Reference, error) { return listScalingGroups(ctx, at, good) },
 		Permissions: readsTemplates(
 			"autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribeLaunchConfigurations", "autoscaling:DescribeInstanceRefreshes"),
 	}
 }
 
-func listScalingGroups(ctx context.Context, at Place) ([]Reference, error) {
+func listScalingGroups(ctx context.Context, at Place, good int) ([]Reference, error) {
 	g := newCollector(at)
+	g.back = good
 	client := autoscaling.NewFromConfig(at.Config)
 	var names []string
 	users := map[string][]string{} // by launch configuration: the groups

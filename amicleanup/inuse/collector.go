@@ -28,6 +28,7 @@ type collector struct {
 	at        Place
 	ec2       *awsec2.Client
 	templates []templateVersion
+	back      int // templateVersion.back of those added
 
 	mu      sync.Mutex
 	refs    []Reference
@@ -60,7 +61,7 @@ func (g *collector) add(refs ...Reference) {
 func (g *collector) template(id, name, version *string, by string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.templates = append(g.templates, templateVersion{aws.ToString(id), aws.ToString(name), aws.ToString(version), by})
+	g.templates = append(g.templates, templateVersion{aws.ToString(id), aws.ToString(name), aws.ToString(version), by, g.back})
 }
 
 // alias adds a reference to a parameter: its name or ARN, with a version or label.

@@ -13,7 +13,8 @@
 //	  Instances            that are not terminated
 //	  LaunchTemplates      default and latest versions, with their user data
 //	  LaunchConfigurations with their user data
-//	  AutoScalingGroups    the versions they name, overrides, running refreshes
+//	  AutoScalingGroups    the versions they name, overrides, running refreshes, and what
+//	                       ec2.InstanceRefresh could roll back to
 //	  SpotRequests         that are open or active
 //	  SpotFleets, Fleets   that are not deleted
 //	  Parameters           String and StringList, ids anywhere in the value

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/bakestone-go/bakestone/ec2/iampolicy"
 	"github.com/bakestone-go/bakestone/internal/awsapi"
+	"github.com/bakestone-go/bakestone/internal/templatehistory"
 )
 
 // LaunchTemplates returns the source of the images of the default and the
@@ -98,7 +100,18 @@ type templateVersion struct {
 	id, name string // one of them
 	version  string // empty means the default
 	by       string
+	back     int // how many versions that it replaced count as well
 }
+
+// replaced returns the reference to the version that v replaced in an Auto Scaling
+// group, if the reference to v asks for it.
+func (t templateVersion) replaced(v *ec2types.LaunchTemplateVersion) (templateVersion, bool) {
+	version, ok := templatehistory.Replaced(aws.ToString(v.VersionDescription))
+	by := strings.TrimSuffix(t.by, toRollBack) + toRollBack
+	return templateVersion{id: aws.ToString(v.LaunchTemplateId), version: version, by: by, back: t.back - 1}, ok && t.back > 0
+}
+
+const toRollBack = ", to roll back to,"
 
 // current maps ids and names of launch templates to their default and latest
 // versions.
@@ -132,8 +145,29 @@ func (g *collector) resolve(ctx context.Context) error {
 	if err := readVersions(ctx, g.ec2, currentVersions(), now.add); err != nil {
 		return err
 	}
-	var others []templateVersion
-	for _, want := range g.templates {
+	wanted := g.templates
+	for len(wanted) > 0 {
+		var err error
+		if wanted, err = g.resolveVersions(ctx, now, wanted); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resolveVersions adds what versions launch, and returns references to the versions
+// that they replaced.
+func (g *collector) resolveVersions(ctx context.Context, now current, wanted []templateVersion) ([]templateVersion, error) {
+	var others, replaced []templateVersion
+	found := func(want templateVersion, v *ec2types.LaunchTemplateVersion) {
+		g.version(v, want.by+" through ")
+		if before, ok := want.replaced(v); ok {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			replaced = append(replaced, before)
+		}
+	}
+	for _, want := range wanted {
 		if want.version == "" {
 			want.version = defaultVersion
 		}
@@ -144,26 +178,25 @@ func (g *collector) resolve(ctx context.Context) error {
 		v := now[key][want.version]
 		switch {
 		case v != nil:
-			g.version(v, want.by+" through ")
+			found(want, v)
 		case now[key] != nil:
 			others = append(others, want)
 		}
 	}
-	return forEach(slices.Compact(others), func(want templateVersion) error {
+	err := forEach(slices.Compact(others), func(want templateVersion) error {
 		in := &awsec2.DescribeLaunchTemplateVersionsInput{Versions: []string{want.version}}
 		if want.id != "" {
 			in.LaunchTemplateId = aws.String(want.id)
 		} else {
 			in.LaunchTemplateName = aws.String(want.name)
 		}
-		err := readVersions(ctx, g.ec2, in, func(v *ec2types.LaunchTemplateVersion) {
-			g.version(v, want.by+" through ")
-		})
+		err := readVersions(ctx, g.ec2, in, func(v *ec2types.LaunchTemplateVersion) { found(want, v) })
 		if notThere(err) {
 			return nil
 		}
 		return err
 	})
+	return replaced, err
 }
 
 // version adds what a version of a launch template launches. By may begin the

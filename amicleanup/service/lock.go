@@ -17,6 +17,7 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2/iampolicy"
+	"github.com/bakestone-go/bakestone/internal/maintenance"
 )
 
 // A Lock excludes other processes from the same work.
@@ -30,7 +31,7 @@ type Lock interface {
 }
 
 // ErrLocked is wrapped by the error of Acquire if another process holds the lock.
-var ErrLocked = errors.New("lock held by another process")
+var ErrLocked = maintenance.ErrLocked
 
 // A ParameterLock is a [Lock] that is a parameter of Systems Manager. The process
 // that creates the parameter holds the lock, and deletes it afterwards. A process

@@ -29,6 +29,7 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2/iampolicy"
+	"github.com/bakestone-go/bakestone/internal/maintenance"
 )
 
 // A Service runs a Cleaner: at the times of its schedule it plans, asks for a
@@ -77,6 +78,9 @@ type Service struct {
 	// means amicleanup.DefaultPrice.
 	Price float64
 }
+
+// A Window is a span of each day, on some days of the week.
+type Window = maintenance.Window
 
 // A Run describes one run of a Service.
 type Run struct {
@@ -232,14 +236,14 @@ func (s *Service) held(ctx context.Context, plan *amicleanup.Plan) (string, erro
 }
 
 // open reports whether anything may be changed.
-func (s *Service) open(now time.Time) bool { return s.Window == nil || s.Window.left(now) > 0 }
+func (s *Service) open(now time.Time) bool { return s.Window == nil || s.Window.Left(now) > 0 }
 
 // whileOpen returns a context that ends with the window.
 func (s *Service) whileOpen(ctx context.Context) (limited context.Context, stop func()) {
 	if s.Window == nil {
 		return ctx, func() {}
 	}
-	return clock.WithTimeout(ctx, s.clock(), s.Window.left(s.clock().Now().In(s.location())))
+	return clock.WithTimeout(ctx, s.clock(), s.Window.Left(s.clock().Now().In(s.location())))
 }
 
 // apply applies the plan for as long as the window is open.

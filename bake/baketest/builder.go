@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sort"
 	"sync"
+	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
 )
@@ -42,6 +43,8 @@ type held struct {
 	run         string
 	image       string
 	fingerprint string
+	source      string // id of the source's artifact
+	made        time.Time
 	promoted    bool
 	count       int
 }
@@ -49,6 +52,8 @@ type held struct {
 var (
 	_ bake.Builder = (*Builder)(nil)
 	_ bake.Finder  = (*Builder)(nil)
+
+	_ bake.Inspector = (*Builder)(nil)
 
 	_ bake.InputDeclarer = (*Builder)(nil)
 )
@@ -113,6 +118,34 @@ func (b *Builder) Find(_ context.Context, img *bake.Image, run *bake.Run) (bake.
 	}
 	sort.Slice(found, func(i, j int) bool { return b.images[found[i]].count > b.images[found[j]].count })
 	return &artifact{builder: b, id: found[0]}, nil
+}
+
+// Inspect describes the newest promoted artifact of img.
+func (b *Builder) Inspect(_ context.Context, img *bake.Image, run *bake.Run) (*bake.Inspection, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	newest := ""
+	for id, h := range b.images {
+		if h.promoted && h.image == img.Name && (newest == "" || h.count > b.images[newest].count) {
+			newest = id
+		}
+	}
+	if newest == "" {
+		return nil, bake.ErrNoArtifact
+	}
+	h := b.images[newest]
+	out := &bake.Inspection{Artifact: &artifact{builder: b, id: newest}, Created: h.made, Fingerprint: h.fingerprint, Source: h.source}
+	if run.Source != nil {
+		out.SourceNow = run.Source.ID()
+	}
+	return out, nil
+}
+
+func sourceOf(run *bake.Run) string {
+	if run.Source == nil {
+		return ""
+	}
+	return run.Source.ID()
 }
 
 // add stores h under a new id.
@@ -247,6 +280,7 @@ func (s *session) save(context.Context) error {
 	}
 	s.Image = s.builder.add(s.builder.images, "image", &held{
 		machine: h.machine.Clone(), run: s.run.ID, image: s.run.Image, fingerprint: s.run.Fingerprint,
+		source: sourceOf(s.run), made: s.run.Clock.Now(),
 	})
 	s.run.Created("image", s.Image)
 	return nil

@@ -3,13 +3,14 @@ package ec2test
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/bakestone-go/bakestone/internal/ec2query"
 )
 
-// Auto Scaling groups, launch configurations and instance refreshes are data:
-// they are stored and described, but launch no instances. They matter because
-// they refer to images and launch templates.
+// Auto Scaling groups keep their desired capacity: they launch instances, replace
+// unhealthy ones, and roll them in instance refreshes. A call begins with everything
+// that became due since the call before, in order of time.
 
 const scalingNamespace = "http://autoscaling.amazonaws.com/doc/2011-01-01/"
 
@@ -17,9 +18,16 @@ const scalingNamespace = "http://autoscaling.amazonaws.com/doc/2011-01-01/"
 type scalingGroup struct {
 	base
 
-	name      string
-	set       scalingSettings
-	refreshes []*instanceRefresh // oldest first
+	name       string
+	set        scalingSettings
+	targets    []string           // ARNs of target groups
+	propagated map[string]bool    // keys of tags that new instances get
+	refreshes  []*instanceRefresh // oldest first
+	members    []*scalingMember   // oldest first
+	activities []*scalingActivity // oldest first
+	suspended  map[string]bool    // processes
+	due        time.Time          // when something happens next; zero means at no known time
+	pausedTo   time.Time          // no launches before, after one that failed
 }
 
 // scalingSettings are the parameters common to CreateAutoScalingGroup and
@@ -34,6 +42,11 @@ type scalingSettings struct {
 	AvailabilityZones       []string
 	VPCZoneIdentifier       string
 	HealthCheckType         string `ec2:"HealthCheckType"`
+	HealthCheckGracePeriod  *int
+	DefaultInstanceWarmup   *int
+	DefaultCooldown         *int
+
+	NewInstancesProtectedFromScaleIn *bool
 }
 
 type mixedPolicy struct {
@@ -94,7 +107,6 @@ func (c *call) scalingGroup(name string) (*scalingGroup, *ec2query.Error) {
 	if !ok || !c.isVisible(&g.base) {
 		return nil, validationErrorf("AutoScalingGroup name not found - AutoScalingGroup %s not found", name)
 	}
-	g.applyRefreshes(c.now)
 	return g, nil
 }
 
@@ -157,14 +169,26 @@ func scalingTable() map[string]action {
 	return tableOf(
 		handle("CreateAutoScalingGroup", (*call).createScalingGroup),
 		handle("UpdateAutoScalingGroup", (*call).updateScalingGroup),
-		handle("DescribeAutoScalingGroups", (*call).describeScalingGroups),
+		handle("DescribeAutoScalingGroups", (*call).describeScalingGroups, scalingFilters().names(false)...),
 		handle("DeleteAutoScalingGroup", (*call).deleteScalingGroup),
+		handle("SetDesiredCapacity", (*call).setDesiredCapacity),
 		handle("CreateLaunchConfiguration", (*call).createLaunchConfig),
 		handle("DescribeLaunchConfigurations", (*call).describeLaunchConfigs),
 		handle("DeleteLaunchConfiguration", (*call).deleteLaunchConfig),
+
+		handle("DescribeAutoScalingInstances", (*call).describeScalingInstances),
+		handle("SetInstanceHealth", (*call).setInstanceHealth),
+		handle("SetInstanceProtection", (*call).setInstanceProtection),
+		handle("EnterStandby", (*call).enterStandby),
+		handle("ExitStandby", (*call).exitStandby),
+		handle("DescribeScalingActivities", (*call).describeActivities),
+		handle("SuspendProcesses", (*call).suspendProcesses),
+		handle("ResumeProcesses", (*call).resumeProcesses),
+
 		handle("StartInstanceRefresh", (*call).startRefresh),
 		handle("DescribeInstanceRefreshes", (*call).describeRefreshes),
 		handle("CancelInstanceRefresh", (*call).cancelRefresh),
+		handle("RollbackInstanceRefresh", (*call).rollBackRefresh),
 	)
 }
 

@@ -2,6 +2,7 @@ package ec2test
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"github.com/bakestone-go/bakestone/internal/ec2query"
@@ -10,6 +11,7 @@ import (
 type createScalingGroupInput struct {
 	AutoScalingGroupName string `ec2:"AutoScalingGroupName,required"`
 	Tags                 []scalingTag
+	TargetGroupARNs      []string `ec2:"TargetGroupARNs"`
 	scalingSettings
 }
 
@@ -32,13 +34,22 @@ func (c *call) createScalingGroup(in *createScalingGroupInput) (*ec2query.Empty,
 	if err := c.checkScaling(&in.scalingSettings); err != nil {
 		return nil, err
 	}
+	if err := checkCapacity(&in.scalingSettings); err != nil {
+		return nil, err
+	}
 	made := make(tags, len(in.Tags))
+	propagated := make(map[string]bool)
 	for _, tag := range in.Tags {
 		made[tag.Key] = tagValue{value: tag.Value}
+		propagated[tag.Key] = tag.PropagateAtLaunch
 	}
-	g := &scalingGroup{base: c.newBase(kind{prefix: scalingGroupPrefix}, made), name: name, set: in.scalingSettings}
+	g := &scalingGroup{
+		base: c.newBase(kind{prefix: scalingGroupPrefix}, made), name: name, set: in.scalingSettings,
+		targets: in.TargetGroupARNs, propagated: propagated, suspended: make(map[string]bool),
+	}
 	g.id = namedID(scalingGroupPrefix, c.account, c.name, name)
 	c.scalingGroups.put(g)
+	c.keepGroup(g)
 	return &ec2query.Empty{}, nil
 }
 
@@ -52,12 +63,19 @@ func (c *call) updateScalingGroup(in *updateScalingGroupInput) (*ec2query.Empty,
 	if err != nil {
 		return nil, err
 	}
+	if r := g.activeRefresh(); r != nil && r.desired != nil && in.launch() != (scalingLaunch{}) {
+		return nil, validationErrorf("An active instance refresh with a desired configuration exists. All configuration options derived from the desired configuration are not available for update while the instance refresh is active.")
+	}
 	next := g.set
 	setIf(&next.MinSize, in.MinSize)
 	setIf(&next.MaxSize, in.MaxSize)
 	setIf(&next.DesiredCapacity, in.DesiredCapacity)
-	if in.LaunchConfigurationName != "" || in.LaunchTemplate != nil || in.MixedInstancesPolicy != nil {
-		next.LaunchConfigurationName, next.LaunchTemplate, next.MixedInstancesPolicy = in.LaunchConfigurationName, in.LaunchTemplate, in.MixedInstancesPolicy
+	setIf(&next.HealthCheckGracePeriod, in.HealthCheckGracePeriod)
+	setIf(&next.DefaultInstanceWarmup, in.DefaultInstanceWarmup)
+	setIf(&next.DefaultCooldown, in.DefaultCooldown)
+	setIf(&next.NewInstancesProtectedFromScaleIn, in.NewInstancesProtectedFromScaleIn)
+	if launch := in.launch(); launch != (scalingLaunch{}) {
+		next.use(launch)
 	}
 	if len(in.AvailabilityZones) > 0 {
 		next.AvailabilityZones = in.AvailabilityZones
@@ -67,7 +85,11 @@ func (c *call) updateScalingGroup(in *updateScalingGroupInput) (*ec2query.Empty,
 	if err := c.checkScaling(&next); err != nil {
 		return nil, err
 	}
+	if err := checkCapacity(&next); err != nil {
+		return nil, err
+	}
 	g.set = next
+	c.keepGroup(g)
 	return &ec2query.Empty{}, nil
 }
 
@@ -81,61 +103,17 @@ func (c *call) deleteScalingGroup(in *deleteScalingGroupInput) (*ec2query.Empty,
 	if err != nil {
 		return nil, err
 	}
-	if g.activeRefresh(c.now) != nil && !in.ForceDelete {
+	if len(g.members) > 0 && !in.ForceDelete {
+		return nil, ec2query.Errorf("ResourceInUse", "You cannot delete an AutoScalingGroup while there are instances or pending Spot instance request(s) still in the group.")
+	}
+	if g.activeRefresh() != nil && !in.ForceDelete {
 		return nil, ec2query.Errorf("ScalingActivityInProgress", "You cannot delete an AutoScalingGroup while there are scaling activities in progress for that group.")
+	}
+	for _, m := range g.members {
+		c.endMember(g, m, "the group was deleted")
 	}
 	c.scalingGroups.remove(g.id)
 	return &ec2query.Empty{}, nil
-}
-
-type templateRefXML struct {
-	ID      string `xml:"LaunchTemplateId"`
-	Name    string `xml:"LaunchTemplateName"`
-	Version string `xml:"Version"`
-}
-
-func (r *templateRef) xml() *templateRefXML {
-	if r == nil {
-		return nil
-	}
-	return &templateRefXML{r.LaunchTemplateID, r.LaunchTemplateName, r.Version}
-}
-
-type mixedPolicyXML struct {
-	Template     *templateRefXML                     `xml:"LaunchTemplate>LaunchTemplateSpecification"`
-	Overrides    *ec2query.Members[mixedOverrideXML] `xml:"LaunchTemplate>Overrides,omitempty"`
-	Distribution *mixedDistributionXML               `xml:"InstancesDistribution,omitempty"`
-}
-
-type mixedOverrideXML struct {
-	Image    string          `xml:"ImageId,omitempty"`
-	Type     string          `xml:"InstanceType,omitempty"`
-	Capacity string          `xml:"WeightedCapacity,omitempty"`
-	Template *templateRefXML `xml:"LaunchTemplateSpecification,omitempty"`
-}
-
-type mixedDistributionXML struct {
-	OnDemandStrategy string `xml:"OnDemandAllocationStrategy,omitempty"`
-	OnDemandBase     *int   `xml:"OnDemandBaseCapacity,omitempty"`
-	OnDemandPercent  *int   `xml:"OnDemandPercentageAboveBaseCapacity,omitempty"`
-	SpotStrategy     string `xml:"SpotAllocationStrategy,omitempty"`
-	SpotMaxPrice     string `xml:"SpotMaxPrice,omitempty"`
-}
-
-func (p *mixedPolicy) xml() *mixedPolicyXML {
-	if p == nil {
-		return nil
-	}
-	out := &mixedPolicyXML{Template: p.LaunchTemplate.LaunchTemplateSpecification.xml()}
-	out.Overrides = ec2query.OptionalMembers(ec2query.MapSet(p.LaunchTemplate.Overrides, func(o mixedOverride) mixedOverrideXML {
-		return mixedOverrideXML{o.ImageID, o.InstanceType, o.WeightedCapacity, o.LaunchTemplateSpecification.xml()}
-	}).Items)
-	if d := p.InstancesDistribution; d != nil {
-		out.Distribution = &mixedDistributionXML{
-			d.OnDemandAllocationStrategy, d.OnDemandBaseCapacity, d.OnDemandPercentageAboveBaseCapacity, d.SpotAllocationStrategy, d.SpotMaxPrice,
-		}
-	}
-	return out
 }
 
 type scalingGroupXML struct {
@@ -153,7 +131,17 @@ type scalingGroupXML struct {
 	Health   string                            `xml:"HealthCheckType"`
 	Created  string                            `xml:"CreatedTime"`
 	Tags     ec2query.Members[scalingGroupTag] `xml:"Tags"`
-	Running  ec2query.Members[ec2query.Empty]  `xml:"Instances"`
+	Members  ec2query.Members[memberXML]       `xml:"Instances"`
+	Targets  ec2query.Members[string]          `xml:"TargetGroupARNs"`
+	Warmup   *int                              `xml:"DefaultInstanceWarmup,omitempty"`
+	Grace    int                               `xml:"HealthCheckGracePeriod"`
+	Paused   ec2query.Members[suspendedXML]    `xml:"SuspendedProcesses"`
+	Protects bool                              `xml:"NewInstancesProtectedFromScaleIn"`
+}
+
+type suspendedXML struct {
+	Name   string `xml:"ProcessName"`
+	Reason string `xml:"SuspensionReason"`
 }
 
 type scalingGroupTag struct {
@@ -161,43 +149,25 @@ type scalingGroupTag struct {
 	Type     string `xml:"ResourceType"`
 	Key      string `xml:"Key"`
 	Value    string `xml:"Value"`
+	Spreads  bool   `xml:"PropagateAtLaunch"`
 }
 
 func (c *call) scalingGroupXML(g *scalingGroup) scalingGroupXML {
-	g.applyRefreshes(c.now)
 	out := scalingGroupXML{
 		Name: g.name, ARN: "arn:aws:autoscaling:" + c.name + ":" + g.owner + ":autoScalingGroup:" + g.id + ":autoScalingGroupName/" + g.name,
 		Config: g.set.LaunchConfigurationName, Template: g.set.LaunchTemplate.xml(), Mixed: g.set.MixedInstancesPolicy.xml(),
-		Min: *g.set.MinSize, Max: *g.set.MaxSize, Desired: *g.set.MinSize, Cooldown: 300,
+		Min: *g.set.MinSize, Max: *g.set.MaxSize, Desired: g.desired(), Cooldown: intOr(g.set.DefaultCooldown, 300),
 		Zones: ec2query.MembersOf(g.set.AvailabilityZones...), Subnets: g.set.VPCZoneIdentifier,
 		Health: cmp.Or(g.set.HealthCheckType, "EC2"), Created: ec2query.FormatTime(g.created),
 	}
-	if g.set.DesiredCapacity != nil {
-		out.Desired = *g.set.DesiredCapacity
+	out.Members = ec2query.MapMembers(g.members, func(m *scalingMember) memberXML { return m.xml("") })
+	out.Targets, out.Warmup, out.Grace = ec2query.MembersOf(g.targets...), g.set.DefaultInstanceWarmup, intOr(g.set.HealthCheckGracePeriod, 0)
+	out.Protects = truthOf(g.set.NewInstancesProtectedFromScaleIn)
+	for _, process := range slices.Sorted(maps.Keys(g.suspended)) {
+		out.Paused.Items = append(out.Paused.Items, suspendedXML{process, "User suspended"})
 	}
 	out.Tags = ec2query.MapMembers(g.tags.list(c.now), func(t tagXML) scalingGroupTag {
-		return scalingGroupTag{g.name, "auto-scaling-group", t.Key, t.Value}
+		return scalingGroupTag{g.name, "auto-scaling-group", t.Key, t.Value, g.propagated[t.Key]}
 	})
 	return out
-}
-
-type describeScalingGroupsInput struct {
-	AutoScalingGroupNames []string
-	recordsParams
-}
-
-type describeScalingGroupsOutput struct {
-	Groups ec2query.Members[scalingGroupXML] `xml:"AutoScalingGroups"`
-	Next   string                            `xml:"NextToken,omitempty"`
-}
-
-func (c *call) describeScalingGroups(in *describeScalingGroupsInput) (*describeScalingGroupsOutput, *ec2query.Error) {
-	var found []*scalingGroup
-	for g := range c.scalingGroups.all() {
-		if c.owns(&g.base) && c.isVisible(&g.base) && (len(in.AutoScalingGroupNames) == 0 || slices.Contains(in.AutoScalingGroupNames, g.name)) {
-			found = append(found, g)
-		}
-	}
-	items, next, err := page(c, found, in.page(), recordsLimits(), func(g *scalingGroup) uint64 { return g.seq })
-	return &describeScalingGroupsOutput{ec2query.MapMembers(items, c.scalingGroupXML), next}, err
 }

@@ -44,7 +44,7 @@ IncludeManagedResources, Monitoring, PresignedUrl, SkipOsShutdown, SnapshotCopyC
 VolumeInitializationRate. Dedicated Hosts, placement groups, capacity reservations and license configurations of any
 name are accepted and described.
 
-Auto Scaling groups are validated, stored and described, but launch no instances.
+Auto Scaling groups launch and replace instances and have instance refreshes; load balancers and alarms are data.
 
 In parameter names, N stands for the index of a list element.
 `)

@@ -48,8 +48,10 @@
 // The server also supports the calls of the EBS direct APIs, SSM Parameter Store, Auto Scaling, IAM,
 // KMS, STS and the Recycle Bin that matter to images. Spot requests and fleets
 // launch instances as soon as there is capacity, and replace those that
-// terminate. Auto Scaling groups are data: they refer to images and launch
-// templates, but launch no instances.
+// terminate. Auto Scaling groups keep their capacity and replace unhealthy
+// instances. Instance refreshes replace instances by their preferences, with
+// checkpoints, bake time, failures and rollbacks. [Server.SetUnhealthy] and
+// [Server.SetAlarm] are what load balancers and CloudWatch would find.
 //
 // # Machines
 //

@@ -150,8 +150,8 @@ func (c *call) shrink(w *crew, onDemand, spot int) {
 // or to fulfill spot requests.
 const upkeep = time.Second
 
-// maintain replaces the terminated instances of fleets, and fulfills open spot
-// requests. It runs at the beginning of each call in the region.
+// maintain replaces the terminated instances of fleets, fulfills open spot
+// requests, and keeps the Auto Scaling groups. It runs at the beginning of each call in the region.
 func (c *call) maintain() {
 	as := func(owner string) *call { return &call{region: c.region, action: c.action, account: owner, now: c.now} }
 	due := func(tried time.Time) bool { return c.now.Sub(tried) >= upkeep }
@@ -187,4 +187,5 @@ func (c *call) maintain() {
 			c.deferred = append(c.deferred, sub.deferred...)
 		}
 	}
+	c.maintainGroups()
 }

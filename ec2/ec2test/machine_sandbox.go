@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -181,6 +182,11 @@ func (g sandboxGuest) ServeConn(ctx context.Context, conn net.Conn) { g.host.Ser
 func (g sandboxGuest) Console() []byte                              { return []byte(g.host.Console()) }
 func (g sandboxGuest) Reboot(ctx context.Context) error             { return g.host.Reboot(ctx) }
 func (g sandboxGuest) Close() error                                 { return g.host.Close() }
+
+// RunScript runs a script as root, without SSH.
+func (g sandboxGuest) RunScript(ctx context.Context, script string, stdout, stderr io.Writer) (int, error) {
+	return g.host.Exec(ctx, sandbox.Exec{Line: script, Stdout: stdout, Stderr: stderr})
+}
 
 func (g sandboxGuest) Attach(d AttachedDisk) error {
 	for _, disk := range sandboxDisks([]AttachedDisk{d}) {

@@ -98,7 +98,7 @@ func TestAutoScalingGroups(t *testing.T) {
 	if _, err := s.DeleteLaunchConfiguration(t.Context(), drop); code(err) != "ResourceInUse" {
 		t.Errorf("DeleteLaunchConfiguration in use = %v, want ResourceInUse", err)
 	}
-	must(s.DeleteAutoScalingGroup(t.Context(), &autoscaling.DeleteAutoScalingGroupInput{AutoScalingGroupName: aws.String("web")}))(t)
+	must(s.DeleteAutoScalingGroup(t.Context(), &autoscaling.DeleteAutoScalingGroupInput{AutoScalingGroupName: aws.String("web"), ForceDelete: aws.Bool(true)}))(t)
 	must(s.DeleteLaunchConfiguration(t.Context(), drop))(t)
 	if left := must(s.DescribeLaunchConfigurations(t.Context(), nil))(t); len(left.LaunchConfigurations) != 0 {
 		t.Errorf("DescribeLaunchConfigurations = %+v, want none", left)

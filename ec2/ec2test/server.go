@@ -56,6 +56,7 @@ type Server struct {
 	disks   map[string]*diskRef // vendors' root disks by owner and name
 
 	commands commandLog
+	signals  signals
 
 	roles    []Role
 	members  map[string][]string    // ARNs of organizations and units by account

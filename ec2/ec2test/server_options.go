@@ -121,7 +121,7 @@ type Latency struct {
 	SnapshotGiB time.Duration // added to Snapshot for each GiB
 	Image       time.Duration // from an image's creation to available; at least the time of its snapshots
 	ImageGiB    time.Duration // added to Image for each GiB
-	Refresh     time.Duration // from an instance refresh's start to successful
+	Refresh     time.Duration // at least, from an instance refresh's start to its end
 	UsageReport time.Duration // from an image usage report's creation to available
 
 	PublicAccess time.Duration // from a change of block public access for AMIs to its effect
@@ -143,7 +143,7 @@ func Realistic() Latency {
 		SnapshotGiB: 3 * time.Second,
 		Image:       70 * time.Second,
 		ImageGiB:    3 * time.Second,
-		Refresh:     10 * time.Minute,
+		Refresh:     30 * time.Second,
 		UsageReport: time.Minute,
 
 		PublicAccess: 5 * time.Minute,

@@ -47,6 +47,7 @@ type region struct {
 	snapshotBin   table[*binEntry[*snapshot]]
 	binRules      table[*binRule]
 	recipes       []imageRecipe
+	commands      []*sentCommand
 
 	tokens           map[string]token
 	buckets          map[string]*bucket

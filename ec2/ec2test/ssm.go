@@ -29,7 +29,7 @@ func (s *Server) Parameter(region, name string) (value string, ok bool) {
 	return p.value, ok
 }
 
-// ssmTable returns the calls of SSM's Parameter Store by name.
+// ssmTable returns the calls of SSM's Parameter Store and Run Command by name.
 func ssmTable() map[string]action {
 	return tableOf(
 		handleJSON("GetParameter", (*call).getParameter),
@@ -45,6 +45,8 @@ func ssmTable() map[string]action {
 		handleJSON("ListTagsForResource", (*call).listParameterTags),
 		handleJSON("AddTagsToResource", (*call).addParameterTags),
 		handleJSON("RemoveTagsFromResource", (*call).removeParameterTags),
+		handleJSON("SendCommand", (*call).sendCommand),
+		handleJSON("GetCommandInvocation", (*call).getCommand),
 	)
 }
 

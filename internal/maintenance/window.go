@@ -1,4 +1,5 @@
-package service
+// Package maintenance has what scheduled services share: their windows and locks.
+package maintenance
 
 import (
 	"errors"
@@ -35,9 +36,9 @@ func (w *Window) Validate() error {
 	return errors.Join(errs...)
 }
 
-// left returns how long the window is open after a time, in its time zone. Outside
+// Left returns how long the window is open after a time, in its time zone. Outside
 // of the window it is zero or less.
-func (w *Window) left(at time.Time) time.Duration {
+func (w *Window) Left(at time.Time) time.Duration {
 	days := w.Days
 	if len(days) == 0 {
 		days = []time.Weekday{time.Monday, time.Tuesday, time.Wednesday, time.Thursday, time.Friday}

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/bakestone-go/bakestone/bake/audit"
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/bake/audit"
 	"github.com/bakestone-go/bakestone/internal/testenv/disktest"
 )
 

@@ -164,7 +164,7 @@ func (t *Table) readGPT(disk io.ReaderAt, size int64) error {
 		if last < first || first >= uint64(size/sector) { //nolint:gosec // not negative
 			continue
 		}
-		last = min(last, uint64(size/sector)-1) // of a disk that was cut //nolint:gosec // not negative
+		last = min(last, uint64(size/sector)-1) //nolint:gosec // not negative; less than the last of a disk that was cut
 		t.add(Partition{
 			Number: i + 1, Start: int64(first) * sector, Size: int64(last-first+1) * sector, //nolint:gosec // checked
 			Name: name(entry[56:]), ESP: kind == typeESP, BIOSBoot: kind == typeBIOS || entry[48]&legacyBoot != 0,

@@ -159,7 +159,7 @@ func Ext4(t testing.TB, size int64, files map[string]File, options ...string) []
 	root := t.TempDir()
 	for name, f := range files {
 		path := filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // G301: as in a system
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		if f.Link != "" {
@@ -216,7 +216,7 @@ func write(t testing.TB, name string, data []byte) {
 
 func read(t testing.TB, name string) []byte {
 	t.Helper()
-	data, err := os.ReadFile(name) //nolint:gosec // the test's own
+	data, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +226,7 @@ func read(t testing.TB, name string) []byte {
 func run(t testing.TB, program string, args ...string) {
 	t.Helper()
 	var out bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), program, args...) //nolint:gosec // the test's own
+	cmd := exec.CommandContext(t.Context(), program, args...)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.Env = append(os.Environ(), "MTOOLS_SKIP_CHECK=1")
 	if err := cmd.Run(); err != nil {

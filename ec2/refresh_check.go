@@ -132,6 +132,8 @@ func (h HTTPCheck) url(ip string) string {
 	}
 	if h.Port != 0 {
 		ip = net.JoinHostPort(ip, strconv.Itoa(h.Port))
+	} else if strings.Contains(ip, ":") {
+		ip = "[" + ip + "]"
 	}
 	return scheme + "://" + ip + path
 }
@@ -157,7 +159,10 @@ func (h HTTPCheck) CheckGroup(ctx context.Context, g *RunningGroup) error {
 	}
 	client := h.Client
 	if client == nil {
-		client = &http.Client{Timeout: checkTimeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+		client = &http.Client{
+			Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}, Timeout: checkTimeout,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}
 	}
 	until := g.Clock().Now().Add(h.For)
 	for {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -54,22 +55,24 @@ func fileIs(name, want string) bake.Check {
 }
 
 func TestDisk(t *testing.T) {
-	server := newServer(t, nil)
-	cloud := newCloud(server)
-	path := writeDisk(t, systemDisk(t, 32*mib, map[string]disktest.File{"/srv/www/index.html": {Content: "from the disk"}}))
-	img := diskImage(cloud, ec2.Disk{File: path, Login: "debian"}, fileIs("/srv/www/index.html", "from the disk"))
-	results, err := bake.Bake(t.Context(), nil, img)
-	if err != nil {
-		t.Fatalf("Bake: %v", err)
-	}
-	image := describeImage(t, cloud, results[0].Artifact.ID())
-	m := image.BlockDeviceMappings[0]
-	if image.Architecture != "x86_64" || image.BootMode != "legacy-bios" || !aws.ToBool(image.EnaSupport) || image.ImdsSupport != "v2.0" ||
-		aws.ToString(image.RootDeviceName) != "/dev/xvda" || len(image.BlockDeviceMappings) != 1 || aws.ToInt32(m.Ebs.VolumeSize) != 1 || m.Ebs.VolumeType != "gp3" {
-		t.Errorf("image = %s, %s, ENA %v, IMDS %q, root %s of %d devices: %+v", image.Architecture, image.BootMode, aws.ToBool(image.EnaSupport),
-			image.ImdsSupport, aws.ToString(image.RootDeviceName), len(image.BlockDeviceMappings), m.Ebs)
-	}
-	wantLeftovers(t, server, results[0].Artifact)
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, nil)
+		cloud := newCloud(server)
+		path := writeDisk(t, systemDisk(t, 32*mib, map[string]disktest.File{"/srv/www/index.html": {Content: "from the disk"}}))
+		img := diskImage(cloud, ec2.Disk{File: path, Login: "debian"}, fileIs("/srv/www/index.html", "from the disk"))
+		results, err := bake.Bake(t.Context(), nil, img)
+		if err != nil {
+			t.Fatalf("Bake: %v", err)
+		}
+		image := describeImage(t, cloud, results[0].Artifact.ID())
+		m := image.BlockDeviceMappings[0]
+		if image.Architecture != "x86_64" || image.BootMode != "legacy-bios" || !aws.ToBool(image.EnaSupport) || image.ImdsSupport != "v2.0" ||
+			aws.ToString(image.RootDeviceName) != "/dev/xvda" || len(image.BlockDeviceMappings) != 1 || aws.ToInt32(m.Ebs.VolumeSize) != 1 || m.Ebs.VolumeType != "gp3" {
+			t.Errorf("image = %s, %s, ENA %v, IMDS %q, root %s of %d devices: %+v", image.Architecture, image.BootMode, aws.ToBool(image.EnaSupport),
+				image.ImdsSupport, aws.ToString(image.RootDeviceName), len(image.BlockDeviceMappings), m.Ebs)
+		}
+		wantLeftovers(t, server, results[0].Artifact)
+	})
 }
 
 // describeImage returns an AMI.

@@ -134,6 +134,55 @@ func TestFormats(t *testing.T) {
 }
 
 // TestRawOnly reads a disk whose user made it look like another format.
+// TestQCOW2Writer has qemu-img check and read a file whose clusters were written out of
+// order, some of them as zeros and some not at all.
+func TestQCOW2Writer(t *testing.T) {
+	const cluster, size = 512 << 10, 6<<20 + 512 // it ends within a cluster
+	want := make([]byte, 7<<20)
+	_, _ = rand.NewChaCha8([32]byte{2}).Read(want[:size])
+	clear(want[cluster : 3*cluster])
+	dir := t.TempDir()
+	path, raw := filepath.Join(dir, "disk.qcow2"), filepath.Join(dir, "disk.raw")
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	w, err := diskimage.NewQCOW2Writer(file, size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{12, 3, 0, 1, 7, 4, 5, 6, 11, 8, 10, 9} {
+		data := want[n*cluster : (n+1)*cluster]
+		if n == 1 {
+			data = nil
+		}
+		if err := w.WriteCluster(int64(n*cluster), data); err != nil {
+			t.Fatalf("WriteCluster(%d): %v", n*cluster, err)
+		}
+	}
+	if err := w.WriteCluster(0, nil); err == nil {
+		t.Error("WriteCluster(0) again = nil, want an error")
+	}
+	if err := w.Close(); err != nil {
+		t.Fatalf("Close: %v", err)
+	}
+	disk, err := open(t, path, "qcow2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, disk, want[:size])
+	img := testenv.Need(t, "qemu-img")
+	if err := os.WriteFile(raw, want[:size], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"check", "-f", "qcow2", path}, {"compare", "-f", "qcow2", "-F", "raw", path, raw}} {
+		if out, err := exec.CommandContext(t.Context(), img, args...).CombinedOutput(); err != nil {
+			t.Errorf("qemu-img %v: %v\n%s", args, err, out)
+		}
+	}
+}
+
 func TestRawOnly(t *testing.T) {
 	want := content(1 << 20)
 	copy(want, "QFI\xfb")

@@ -237,6 +237,8 @@ func actionsOf(calls []ec2test.Call, account string) []string {
 			service = "sts"
 		case strings.Contains(c.Action, "Role") || strings.Contains(c.Action, "InstanceProfile"):
 			service = "iam"
+		case isEBSDirect(c.Action):
+			service = "ebs"
 		case c.Action == "DescribeKey":
 			service = "kms"
 		case c.Params == nil || strings.HasSuffix(c.Action, "Parameter"):

@@ -147,6 +147,7 @@ func TestPublishersKeepCapabilities(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		missing := ec2.InstanceRefresh{Waves: []ec2.Wave{{Groups: []string{"none"}}}}
 		var names []string
 		for _, pair := range [][2]bake.Publisher{
 			{ec2.SSMParameter{Name: "/images/web"}, struct{ ec2.SSMParameter }{ec2.SSMParameter{Name: "/images/web"}}},
@@ -159,6 +160,8 @@ func TestPublishersKeepCapabilities(t *testing.T) {
 			{ec2.PackerManifest{Path: filepath.Join(dir, "m.json")}, struct{ ec2.PackerManifest }{ec2.PackerManifest{Path: filepath.Join(dir, "m.json")}}},
 			{ec2.JSONFile{Path: filepath.Join(dir, "a.json")}, struct{ ec2.JSONFile }{ec2.JSONFile{Path: filepath.Join(dir, "a.json")}}},
 			{ec2.JSONFile{Path: dir}, struct{ ec2.JSONFile }{ec2.JSONFile{Path: dir}}},
+			{missing, struct{ ec2.InstanceRefresh }{missing}},
+			{ec2.InstanceRefresh{}, struct{ ec2.InstanceRefresh }{}},
 		} {
 			name := reflect.TypeOf(pair[0]).Name()
 			names = append(names, name)

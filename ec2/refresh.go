@@ -280,7 +280,7 @@ func (p InstanceRefresh) Publish(ctx context.Context, a bake.Artifact) error {
 			at = append(at, refreshPlace{place.cloud.region(place.Region), destinationName(place.Account, place.Region), place.ImageID})
 		}
 	}
-	waves, err := p.find(ctx, at)
+	waves, err := p.findGroups(ctx, at)
 	if err != nil {
 		return err
 	}

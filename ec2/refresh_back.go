@@ -160,7 +160,7 @@ func (p InstanceRefresh) RollBack(ctx context.Context, cloud *Cloud, regions ...
 	for _, name := range regions {
 		at = append(at, refreshPlace{region: cloud.region(name), where: name})
 	}
-	waves, err := p.find(ctx, at)
+	waves, err := p.findGroups(ctx, at)
 	if err != nil {
 		return nil, err
 	}

@@ -38,8 +38,8 @@ type refreshTarget struct {
 
 func (t *refreshTarget) String() string { return "auto scaling group " + t.group + " in " + t.where }
 
-// find returns the groups of each wave.
-func (p InstanceRefresh) find(ctx context.Context, at []refreshPlace) ([][]*refreshTarget, error) {
+// findGroups returns the groups of each wave.
+func (p InstanceRefresh) findGroups(ctx context.Context, at []refreshPlace) ([][]*refreshTarget, error) {
 	var errs []error
 	waves := make([][]*refreshTarget, len(p.Waves))
 	for _, place := range at {

@@ -31,7 +31,7 @@ func (p InstanceRefresh) PlannedCalls() []string {
 
 // place returns a destination as a place of groups.
 func (p InstanceRefresh) targetsAt(ctx context.Context, at Destination) ([]*refreshTarget, error) {
-	waves, err := p.find(ctx, []refreshPlace{{region: at.Cloud.region(at.Region), where: at.Region}})
+	waves, err := p.findGroups(ctx, []refreshPlace{{region: at.Cloud.region(at.Region), where: at.Region}})
 	return slices.Concat(waves...), err
 }
 

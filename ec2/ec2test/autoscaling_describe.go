@@ -66,8 +66,8 @@ type describeScalingInstancesInput struct {
 }
 
 type describeScalingInstancesOutput struct {
-	Instances ec2query.Members[memberXML] `xml:"AutoScalingInstances"`
-	Next      string                      `xml:"NextToken,omitempty"`
+	Instances ec2query.Members[placedMemberXML] `xml:"AutoScalingInstances"`
+	Next      string                            `xml:"NextToken,omitempty"`
 }
 
 func (c *call) describeScalingInstances(in *describeScalingInstancesInput) (*describeScalingInstancesOutput, *ec2query.Error) {
@@ -85,7 +85,7 @@ func (c *call) describeScalingInstances(in *describeScalingInstancesInput) (*des
 	}
 	slices.SortFunc(found, func(a, b placed) int { return int(a.member.instance.seq) - int(b.member.instance.seq) }) //nolint:gosec // far from overflow
 	items, next, err := page(c, found, in.page(), recordsLimits(), func(p placed) uint64 { return p.member.instance.seq })
-	return &describeScalingInstancesOutput{ec2query.MapMembers(items, func(p placed) memberXML { return p.member.xml(p.group.name) }), next}, err
+	return &describeScalingInstancesOutput{ec2query.MapMembers(items, func(p placed) placedMemberXML { return placedMemberXML{p.group.name, p.member.xml()} }), next}, err
 }
 
 type setDesiredCapacityInput struct {

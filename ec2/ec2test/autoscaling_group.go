@@ -160,7 +160,7 @@ func (c *call) scalingGroupXML(g *scalingGroup) scalingGroupXML {
 		Zones: ec2query.MembersOf(g.set.AvailabilityZones...), Subnets: g.set.VPCZoneIdentifier,
 		Health: cmp.Or(g.set.HealthCheckType, "EC2"), Created: ec2query.FormatTime(g.created),
 	}
-	out.Members = ec2query.MapMembers(g.members, func(m *scalingMember) memberXML { return m.xml("") })
+	out.Members = ec2query.MapMembers(g.members, (*scalingMember).xml)
 	out.Targets, out.Warmup, out.Grace = ec2query.MembersOf(g.targets...), g.set.DefaultInstanceWarmup, intOr(g.set.HealthCheckGracePeriod, 0)
 	out.Protects = truthOf(g.set.NewInstancesProtectedFromScaleIn)
 	for _, process := range slices.Sorted(maps.Keys(g.suspended)) {

@@ -183,16 +183,34 @@ type describeActivitiesOutput struct {
 
 // describeActivities lists what groups did, the newest first.
 func (c *call) describeActivities(in *describeActivitiesInput) (*describeActivitiesOutput, *ec2query.Error) {
-	g, err := c.scalingGroup(in.AutoScalingGroupName)
-	if err != nil {
-		return nil, err
+	type placed struct {
+		group string
+		*scalingActivity
 	}
-	newest := slices.Clone(g.activities)
-	slices.Reverse(newest)
-	items, next, err := page(c, newest, in.page(), recordsLimits(), func(a *scalingActivity) uint64 { return ^a.seq })
-	return &describeActivitiesOutput{ec2query.MapMembers(items, func(a *scalingActivity) activityXML {
+	var newest []placed
+	add := func(g *scalingGroup) {
+		for _, a := range g.activities {
+			newest = append(newest, placed{g.name, a})
+		}
+	}
+	if in.AutoScalingGroupName != "" {
+		g, err := c.scalingGroup(in.AutoScalingGroupName)
+		if err != nil {
+			return nil, err
+		}
+		add(g)
+	} else {
+		for g := range c.scalingGroups.all() {
+			if c.owns(&g.base) {
+				add(g)
+			}
+		}
+	}
+	slices.SortFunc(newest, func(a, b placed) int { return cmp.Compare(b.seq, a.seq) })
+	items, next, err := page(c, newest, in.page(), recordsLimits(), func(p placed) uint64 { return ^p.seq })
+	return &describeActivitiesOutput{ec2query.MapMembers(items, func(a placed) activityXML {
 		out := activityXML{
-			ID: newID("", a.seq), Group: g.name, Text: a.text, Started: ec2query.FormatTime(a.at), Ended: ec2query.FormatTime(a.at),
+			ID: newID("", a.seq), Group: a.group, Text: a.text, Started: ec2query.FormatTime(a.at), Ended: ec2query.FormatTime(a.at),
 			Status: a.status, Progress: 100, Cause: "At " + a.at.UTC().Format("2006-01-02T15:04:05Z") + " " + cmp.Or(a.cause, "the group's capacity changed") + ".",
 		}
 		if a.status == "Failed" {

@@ -223,8 +223,13 @@ func (c *call) sick(g *scalingGroup, m *scalingMember) string {
 	return ""
 }
 
+// placedMemberXML is a member in a response that is not about one group.
+type placedMemberXML struct {
+	Group string `xml:"AutoScalingGroupName"`
+	memberXML
+}
+
 type memberXML struct {
-	Group     string          `xml:"AutoScalingGroupName,omitempty"`
 	ID        string          `xml:"InstanceId"`
 	Type      string          `xml:"InstanceType"`
 	Zone      string          `xml:"AvailabilityZone"`
@@ -235,10 +240,10 @@ type memberXML struct {
 	Protected bool            `xml:"ProtectedFromScaleIn"`
 }
 
-// xml returns the member for a response. The group is empty within its group.
-func (m *scalingMember) xml(group string) memberXML {
+// xml returns the member for a response.
+func (m *scalingMember) xml() memberXML {
 	out := memberXML{
-		Group: group, ID: m.instance.id, Type: m.instance.kind, Zone: m.instance.subnet.zone, State: m.state, Health: "Healthy",
+		ID: m.instance.id, Type: m.instance.kind, Zone: m.instance.subnet.zone, State: m.state, Health: "Healthy",
 		Config: m.with.config, Protected: m.protected,
 	}
 	if m.unhealthy != "" || m.ends && m.state != memberStandby {

@@ -45,11 +45,16 @@ func (n *eni) mac() string {
 	return fmt.Sprintf("0a:ff:%02x:%02x:%02x:%02x", a[0], a[1], a[2], a[3])
 }
 
+// instanceAssociationXML is a public address in the description of an instance.
+type instanceAssociationXML struct {
+	PublicIP  string `xml:"publicIp"`
+	PublicDNS string `xml:"publicDnsName"`
+	Owner     string `xml:"ipOwnerId"`
+}
+
 type associationXML struct {
-	PublicIP    string `xml:"publicIp"`
-	PublicDNS   string `xml:"publicDnsName"`
-	Owner       string `xml:"ipOwnerId"`
-	Allocation  string `xml:"allocationId,omitempty"` // of an elastic address; not in the description of an instance
+	instanceAssociationXML
+	Allocation  string `xml:"allocationId,omitempty"` // of an elastic address
 	Association string `xml:"associationId,omitempty"`
 }
 
@@ -58,6 +63,14 @@ type addressXML struct {
 	DNS         string          `xml:"privateDnsName"`
 	Primary     bool            `xml:"primary"`
 	Association *associationXML `xml:"association,omitempty"`
+}
+
+// instanceAddressXML is an addressXML in the description of an instance.
+type instanceAddressXML struct {
+	Address     string                  `xml:"privateIpAddress"`
+	DNS         string                  `xml:"privateDnsName"`
+	Primary     bool                    `xml:"primary"`
+	Association *instanceAssociationXML `xml:"association,omitempty"`
 }
 
 type ipv6XML struct {
@@ -83,15 +96,19 @@ type instanceAttachmentXML struct {
 // nicXML is an interface as DescribeNetworkInterfaces shows it.
 type nicXML struct {
 	nicPartXML
-	Zone       string               `xml:"availabilityZone"`
-	Attachment *nicAttachmentXML    `xml:"attachment,omitempty"`
-	Tags       ec2query.Set[tagXML] `xml:"tagSet"`
+	Zone        string                   `xml:"availabilityZone"`
+	Attachment  *nicAttachmentXML        `xml:"attachment,omitempty"`
+	Association *associationXML          `xml:"association,omitempty"`
+	Addresses   ec2query.Set[addressXML] `xml:"privateIpAddressesSet"`
+	Tags        ec2query.Set[tagXML]     `xml:"tagSet"`
 }
 
 // instanceNICXML is an interface in the description of an instance.
 type instanceNICXML struct {
 	nicPartXML
-	Attachment *instanceAttachmentXML `xml:"attachment,omitempty"`
+	Attachment  *instanceAttachmentXML           `xml:"attachment,omitempty"`
+	Association *instanceAssociationXML          `xml:"association,omitempty"`
+	Addresses   ec2query.Set[instanceAddressXML] `xml:"privateIpAddressesSet"`
 }
 
 // nicPartXML is common to nicXML and instanceNICXML.
@@ -108,8 +125,6 @@ type nicPartXML struct {
 	SourceDestCheck bool                     `xml:"sourceDestCheck"`
 	Type            string                   `xml:"interfaceType"`
 	Groups          ec2query.Set[groupIDXML] `xml:"groupSet"`
-	Association     *associationXML          `xml:"association,omitempty"`
-	Addresses       ec2query.Set[addressXML] `xml:"privateIpAddressesSet"`
 	IPv6            ec2query.Set[ipv6XML]    `xml:"ipv6AddressesSet"`
 }
 
@@ -122,7 +137,7 @@ func (c *call) nicXML(n *eni) nicXML {
 	if i := n.instance; i != nil {
 		out.Attachment = &nicAttachmentXML{instanceAttachmentXML{n.attachment, 0, "attached", ec2query.FormatTime(n.attached), n.deleteOnTermination}, i.id, i.owner}
 		if i.publicIP.IsValid() && i.phase.code(c.now) != pending {
-			out.Association = &associationXML{PublicIP: i.publicIP.String(), PublicDNS: i.publicName(), Owner: "amazon"}
+			out.Association = &associationXML{instanceAssociationXML: instanceAssociationXML{i.publicIP.String(), i.publicName(), "amazon"}}
 		}
 		if i.ipv6.IsValid() {
 			out.IPv6 = ec2query.SetOf(ipv6XML{Address: i.ipv6.String()})
@@ -132,7 +147,7 @@ func (c *call) nicXML(n *eni) nicXML {
 		out.Type = "nat_gateway"
 	}
 	if e := c.elasticOf(n); e != nil {
-		out.Association = &associationXML{PublicIP: e.address.String(), Owner: e.owner, Allocation: e.id, Association: e.association}
+		out.Association = &associationXML{instanceAssociationXML{PublicIP: e.address.String(), Owner: e.owner}, e.id, e.association}
 		if n.instance != nil {
 			out.Association.PublicDNS = n.instance.publicName()
 		}
@@ -147,9 +162,10 @@ func (c *call) instanceNIC(n *eni) instanceNICXML {
 	if full.Attachment != nil {
 		part.Attachment = &full.Attachment.instanceAttachmentXML
 	}
-	if a := part.Association; a != nil {
-		a.Allocation, a.Association = "", "" // the addresses share a
+	if full.Association != nil {
+		part.Association = &full.Association.instanceAssociationXML
 	}
+	part.Addresses = ec2query.SetOf(instanceAddressXML{part.Address, part.DNS, true, part.Association})
 	return part
 }
 

@@ -122,7 +122,7 @@ func TestSnapshotsWithEachCallFailing(t *testing.T) {
 	if len(calls) < 3 {
 		t.Fatalf("calls that snapshots add = %v, want 3 or more", calls)
 	}
-	breakCalls(t, calls, define)
+	breakCalls(t, calls, 2, define)
 }
 
 func TestGuestWithoutFsfreeze(t *testing.T) {

@@ -199,7 +199,7 @@ func TestDiskIncremental(t *testing.T) {
 }
 
 func TestDiskFaults(t *testing.T) {
-	disk := randomDisk(24 * mib)
+	disk := randomDisk(16 * mib)
 	path := writeDisk(t, disk)
 	for name, fault := range map[string]ec2test.Fault{
 		"lost response":          {Action: "PutSnapshotBlock", Nth: 5, Times: 3, When: ec2test.After},
@@ -331,7 +331,7 @@ func TestDiskStream(t *testing.T) {
 func TestDiskKilled(t *testing.T) {
 	disk := randomDisk(24 * mib)
 	path := writeDisk(t, disk)
-	points, size := 12, blocksOf(disk)
+	points, size := 8, blocksOf(disk)
 	if os.Getenv("BAKESTONE_LONG") != "" {
 		points = 100
 	}

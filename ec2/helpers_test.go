@@ -36,6 +36,9 @@ const testRegion = "eu-west-1"
 // long reports whether the long form of the tests runs.
 func long() bool { return os.Getenv("BAKESTONE_LONG") != "" }
 
+// chosen reports whether the short form of a test has its case n: one of every few.
+func chosen(n, every int) bool { return long() || n%every == 0 }
+
 // newServer starts an EC2 and stops it when the test ends.
 func newServer(t testing.TB, o *ec2test.Options) *ec2test.Server {
 	t.Helper()

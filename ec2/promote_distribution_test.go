@@ -369,5 +369,5 @@ func TestDistributionWithEachCallFailing(t *testing.T) {
 	if len(calls) < 20 {
 		t.Fatalf("calls that copies add = %v, want 20 or more", calls)
 	}
-	breakCalls(t, calls, multiRegion)
+	breakCalls(t, calls, 4, multiRegion)
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -123,7 +125,7 @@ func TestReplaceAMIWithEachCallFailing(t *testing.T) {
 		calls = server.Calls()[first:]
 	})
 	count := map[string]int{}
-	for _, c := range calls {
+	for i, c := range calls {
 		count[c.Action]++
 		switch c.Action {
 		case "DescribeImages", "RegisterImage", "DeregisterImage", "DeleteSnapshot", "CopyImage", "DeleteTags":
@@ -131,12 +133,17 @@ func TestReplaceAMIWithEachCallFailing(t *testing.T) {
 			continue
 		}
 		nth := count[c.Action]
-		for name, fault := range map[string]ec2test.Fault{
+		faults := map[string]ec2test.Fault{
 			"refused":  {Code: "UnauthorizedOperation"},
 			"failing":  {Times: attempts, Code: "InternalError"},
 			"lost":     {Times: attempts, When: ec2test.After},
 			"lost one": {When: ec2test.After},
-		} {
+		}
+		for j, name := range slices.Sorted(maps.Keys(faults)) {
+			if !chosen(i+j, 3) {
+				continue
+			}
+			fault := faults[name]
 			fault.Action, fault.Nth = c.Action, nth
 			t.Run(fmt.Sprintf("%s %d %s", c.Action, nth, name), func(t *testing.T) {
 				t.Parallel()

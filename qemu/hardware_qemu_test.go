@@ -51,13 +51,10 @@ func importedGuest(t *testing.T) *qemu.Disk {
 // TestOVABootsOnItsHardware boots the disk of each OVA on the hardware that its descriptor
 // names.
 func TestOVABootsOnItsHardware(t *testing.T) {
+	longOnly(t)
 	t.Parallel()
 	d := importedGuest(t)
-	kinds := []qemu.Hardware{qemu.CommonHardware}
-	if os.Getenv("BAKESTONE_LONG") != "" {
-		kinds = append(kinds, qemu.ParavirtualHardware, qemu.IDEHardware)
-	}
-	for _, kind := range kinds {
+	for _, kind := range []qemu.Hardware{qemu.CommonHardware, qemu.ParavirtualHardware, qemu.IDEHardware} {
 		t.Run(map[qemu.Hardware]string{qemu.CommonHardware: "common", qemu.ParavirtualHardware: "paravirtual", qemu.IDEHardware: "IDE"}[kind], func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "guest.ova")
 			publish(t, qemu.OVA{Path: path, CPUs: 1, Memory: 256 << 20, Hardware: kind}, d)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -65,5 +64,5 @@ func TestDiskPolicy(t *testing.T) {
 
 // isEBSDirect reports whether an action is one of EBS direct.
 func isEBSDirect(action string) bool {
-	return action == "StartSnapshot" || action == "CompleteSnapshot" || strings.Contains(action, "SnapshotBlock") || action == "ListChangedBlocks"
+	return slices.Contains([]string{"StartSnapshot", "PutSnapshotBlock", "CompleteSnapshot", "ListSnapshotBlocks", "ListChangedBlocks", "GetSnapshotBlock"}, action)
 }

@@ -13,7 +13,7 @@ func FuzzSchedule(f *testing.F) {
 	f.Fuzz(func(t *testing.T, schedule string, at int64) {
 		s := &Service{Schedule: schedule}
 		now := time.Unix(at%(1<<34), 0)
-		next, err := s.next(now)
+		next, err := s.schedule().Next(now)
 		if err == nil && !next.After(now) {
 			t.Errorf("next(%v) of %q = %v, want a later time", now, schedule, next)
 		}

@@ -20,10 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"time"
-
-	"github.com/adhocore/gronx"
 
 	"github.com/bakestone-go/bakestone/amicleanup"
 	"github.com/bakestone-go/bakestone/bake"
@@ -100,9 +97,7 @@ func (s *Service) Validate() error {
 	} else {
 		errs = append(errs, s.Cleaner.Validate())
 	}
-	if s.Schedule != "" && !gronx.IsValid(s.Schedule) {
-		errs = append(errs, bake.Invalid("Service.Schedule", "invalid cron expression %q", s.Schedule))
-	}
+	errs = append(errs, s.schedule().Validate())
 	if s.Jitter < 0 {
 		errs = append(errs, bake.Invalid("Service.Jitter", "must not be negative"))
 	}
@@ -123,7 +118,7 @@ func (s *Service) Serve(ctx context.Context) error {
 		return bake.Invalid("Service.Schedule", "is required")
 	}
 	for {
-		next, err := s.next(s.clock().Now())
+		next, err := s.schedule().Next(s.clock().Now())
 		if err != nil {
 			return err
 		}
@@ -136,25 +131,10 @@ func (s *Service) Serve(ctx context.Context) error {
 	}
 }
 
-// next returns when to run after now.
-func (s *Service) next(now time.Time) (time.Time, error) {
-	next, err := gronx.NextTickAfter(s.Schedule, now.In(s.location()), false)
-	if err != nil {
-		return time.Time{}, bake.Invalid("Service.Schedule", "%q: %w", s.Schedule, err)
-	}
-	if s.Jitter > 0 {
-		next = next.Add(rand.N(s.Jitter)) //nolint:gosec // any spread will do
-	}
-	return next, nil
-}
-
 func (s *Service) clock() clock.Clock { return clock.OrSystem(s.Cleaner.Clock) }
 
-func (s *Service) location() *time.Location {
-	if s.In == nil {
-		return time.UTC
-	}
-	return s.In
+func (s *Service) schedule() maintenance.Schedule {
+	return maintenance.Schedule{Cron: s.Schedule, In: s.In, Jitter: s.Jitter}
 }
 
 // Once runs once, now. Besides Serve it is for jobs that something else starts,
@@ -177,22 +157,14 @@ func (s *Service) Once(ctx context.Context) *Run {
 	return run
 }
 
-// releaseTimeout limits releasing the lock, also after the context has ended.
-const releaseTimeout = time.Minute
-
 func (s *Service) locked(ctx context.Context, do func() error) (err error) {
-	if s.Lock == nil {
-		return do()
-	}
-	release, err := s.Lock.Acquire(ctx)
+	release, err := maintenance.Acquire(ctx, s.clock(), s.Lock)
 	if err != nil {
 		return fmt.Errorf("lock: %w", err)
 	}
 	defer func() {
-		ctx, stop := clock.WithTimeout(context.WithoutCancel(ctx), s.clock(), releaseTimeout)
-		defer stop()
-		if released := release(ctx); released != nil {
-			err = errors.Join(err, fmt.Errorf("release lock: %w", released))
+		if released := release(); released != nil {
+			err = errors.Join(err, released)
 		}
 	}()
 	return do()
@@ -219,7 +191,7 @@ func (s *Service) run(ctx context.Context, run *Run) error {
 
 // held returns why the plan is not to be applied, or "".
 func (s *Service) held(ctx context.Context, plan *amicleanup.Plan) (string, error) {
-	if now := s.clock().Now().In(s.location()); !s.open(now) {
+	if now := s.schedule().Local(s.clock().Now()); !s.open(now) {
 		return fmt.Sprintf("%s is outside of the maintenance window", now.Format("Monday 15:04")), nil
 	}
 	if s.Review == nil {
@@ -243,7 +215,7 @@ func (s *Service) whileOpen(ctx context.Context) (limited context.Context, stop 
 	if s.Window == nil {
 		return ctx, func() {}
 	}
-	return clock.WithTimeout(ctx, s.clock(), s.Window.Left(s.clock().Now().In(s.location())))
+	return clock.WithTimeout(ctx, s.clock(), s.Window.Left(s.schedule().Local(s.clock().Now())))
 }
 
 // apply applies the plan for as long as the window is open.
@@ -258,7 +230,7 @@ func (s *Service) also(ctx context.Context) error {
 	if s.Also == nil || ctx.Err() != nil {
 		return nil
 	}
-	if !s.open(s.clock().Now().In(s.location())) {
+	if !s.open(s.schedule().Local(s.clock().Now())) {
 		return s.Also(ctx, false)
 	}
 	limited, stop := s.whileOpen(ctx)

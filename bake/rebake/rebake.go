@@ -28,10 +28,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"time"
-
-	"github.com/adhocore/gronx"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/clock"
@@ -124,7 +121,6 @@ const (
 	defaultBackoff     = 6 * time.Hour
 	longestBackoff     = 7 * 24 * time.Hour
 	defaultMaxFailures = 5
-	releaseTimeout     = time.Minute
 )
 
 // Validate returns the joined errors of the service.
@@ -136,9 +132,7 @@ func (s *Service) Validate() error {
 	if s.Options.Store == nil {
 		errs = append(errs, bake.Invalid("Service.Options.Store", "is required: failures are counted in it, and interrupted bakes continue from it"))
 	}
-	if s.Schedule != "" && !gronx.IsValid(s.Schedule) {
-		errs = append(errs, bake.Invalid("Service.Schedule", "invalid cron expression %q", s.Schedule))
-	}
+	errs = append(errs, s.schedule().Validate())
 	for field, d := range map[string]time.Duration{"Jitter": s.Jitter, "MaxAge": s.MaxAge, "Backoff": s.Backoff} {
 		if d < 0 {
 			errs = append(errs, bake.Invalid("Service."+field, "must not be negative"))
@@ -167,13 +161,13 @@ func (s *Service) Serve(ctx context.Context) error {
 	if s.Schedule == "" {
 		return bake.Invalid("Service.Schedule", "is required")
 	}
-	next, err := s.next()
+	next, err := s.schedule().Next(s.clock().Now())
 	for err == nil {
 		if err = s.clock().Sleep(ctx, next.Sub(s.clock().Now())); err != nil {
 			return err
 		}
 		r := s.round(ctx)
-		if next, err = s.next(); err == nil {
+		if next, err = s.schedule().Next(s.clock().Now()); err == nil {
 			r.Next = next
 		}
 		s.report(ctx, r)
@@ -181,24 +175,10 @@ func (s *Service) Serve(ctx context.Context) error {
 	return err
 }
 
-func (s *Service) next() (time.Time, error) {
-	next, err := gronx.NextTickAfter(s.Schedule, s.clock().Now().In(s.location()), false)
-	if err != nil {
-		return time.Time{}, bake.Invalid("Service.Schedule", "%q: %w", s.Schedule, err)
-	}
-	if s.Jitter > 0 {
-		next = next.Add(rand.N(s.Jitter)) //nolint:gosec // any spread will do
-	}
-	return next, nil
-}
-
 func (s *Service) clock() clock.Clock { return clock.OrSystem(s.Options.Clock) }
 
-func (s *Service) location() *time.Location {
-	if s.In == nil {
-		return time.UTC
-	}
-	return s.In
+func (s *Service) schedule() maintenance.Schedule {
+	return maintenance.Schedule{Cron: s.Schedule, In: s.In, Jitter: s.Jitter}
 }
 
 // Once runs a round, now, for jobs that something else starts, such as CI.
@@ -223,11 +203,7 @@ func (s *Service) round(ctx context.Context) *Round {
 	if r.Err = s.Validate(); r.Err != nil {
 		return r
 	}
-	if s.Lock == nil {
-		r.Err = s.run(ctx, r)
-		return r
-	}
-	release, err := s.Lock.Acquire(ctx)
+	release, err := maintenance.Acquire(ctx, s.clock(), s.Lock)
 	switch {
 	case errors.Is(err, ErrLocked):
 		r.Held = err.Error()
@@ -237,10 +213,8 @@ func (s *Service) round(ctx context.Context) *Round {
 		return r
 	}
 	defer func() {
-		ctx, stop := clock.WithTimeout(context.WithoutCancel(ctx), s.clock(), releaseTimeout)
-		defer stop()
-		if err := release(ctx); err != nil {
-			r.Err = errors.Join(r.Err, fmt.Errorf("release lock: %w", err))
+		if err := release(); err != nil {
+			r.Err = errors.Join(r.Err, err)
 		}
 	}()
 	r.Err = s.run(ctx, r)
@@ -257,7 +231,7 @@ func (s *Service) run(ctx context.Context, r *Round) error {
 	if r.Plan, past, err = s.plan(ctx, images); r.Plan == nil {
 		return err
 	}
-	now := s.clock().Now().In(s.location())
+	now := s.schedule().Local(s.clock().Now())
 	chosen, fresh := r.Plan.chosen(images, past)
 	switch {
 	case len(chosen) == 0:

@@ -47,14 +47,11 @@ func (c *Client) List(ctx context.Context, id string, from Index, token string) 
 	if err != nil {
 		return Listing{}, err
 	}
-	l := Listing{SizeGiB: aws.ToInt64(out.VolumeSize), Next: aws.ToString(out.NextToken)}
-	if err := checkBlockSize(out.BlockSize, l.SizeGiB); err != nil {
-		return l, err
+	blocks := make([]Block, len(out.Blocks))
+	for i, b := range out.Blocks {
+		blocks[i] = Block{aws.ToInt32(b.BlockIndex), aws.ToString(b.BlockToken)}
 	}
-	for _, b := range out.Blocks {
-		l.Blocks = append(l.Blocks, Block{aws.ToInt32(b.BlockIndex), aws.ToString(b.BlockToken)})
-	}
-	return l, l.check()
+	return listing(out.VolumeSize, out.BlockSize, out.NextToken, blocks)
 }
 
 // ListChanged returns a page of the blocks of a snapshot that an earlier one does not have.
@@ -71,12 +68,18 @@ func (c *Client) ListChanged(ctx context.Context, earlier, id, token string) (Li
 	if err != nil {
 		return Listing{}, err
 	}
-	l := Listing{SizeGiB: aws.ToInt64(out.VolumeSize), Next: aws.ToString(out.NextToken)}
-	if err := checkBlockSize(out.BlockSize, l.SizeGiB); err != nil {
-		return l, err
+	blocks := make([]Block, len(out.ChangedBlocks))
+	for i, b := range out.ChangedBlocks {
+		blocks[i] = Block{aws.ToInt32(b.BlockIndex), aws.ToString(b.SecondBlockToken)}
 	}
-	for _, b := range out.ChangedBlocks {
-		l.Blocks = append(l.Blocks, Block{aws.ToInt32(b.BlockIndex), aws.ToString(b.SecondBlockToken)})
+	return listing(out.VolumeSize, out.BlockSize, out.NextToken, blocks)
+}
+
+// listing returns a page whose answer is checked.
+func listing(sizeGiB *int64, blockSize *int32, next *string, blocks []Block) (Listing, error) {
+	l := Listing{SizeGiB: aws.ToInt64(sizeGiB), Next: aws.ToString(next), Blocks: blocks}
+	if err := checkBlockSize(blockSize, l.SizeGiB); err != nil {
+		return Listing{SizeGiB: l.SizeGiB, Next: l.Next}, err
 	}
 	return l, l.check()
 }

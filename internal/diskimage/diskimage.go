@@ -197,16 +197,19 @@ type cache[T any] struct {
 	most   int
 }
 
-func (c *cache[T]) get(key int64) (value T, ok bool) {
+// load returns the value with the key, which read gets unless the cache has it.
+func (c *cache[T]) load(key int64, read func() (T, error)) (T, error) {
 	if i := slices.Index(c.keys, key); i >= 0 {
-		return c.values[i], true
+		return c.values[i], nil
 	}
-	return value, false
-}
-
-func (c *cache[T]) put(key int64, value T) {
+	value, err := read()
+	if err != nil {
+		var none T
+		return none, err
+	}
 	if len(c.keys) >= c.most {
 		c.keys, c.values = c.keys[1:], c.values[1:]
 	}
 	c.keys, c.values = append(c.keys, key), append(c.values, value)
+	return value, nil
 }

@@ -152,14 +152,7 @@ func (q *qcow2) l2(index int64) ([]uint64, error) {
 	if off == 0 {
 		return nil, nil
 	}
-	if t, ok := q.tables.get(off); ok {
-		return t, nil
-	}
-	t, err := q.table(off, q.cluster()/8)
-	if err == nil {
-		q.tables.put(off, t)
-	}
-	return t, err
+	return q.tables.load(off, func() ([]uint64, error) { return q.table(off, q.cluster()/8) })
 }
 
 // entry returns the entry of the cluster at an offset of the disk.
@@ -221,16 +214,10 @@ func (q *qcow2) decompress(entry uint64) ([]byte, error) {
 	if length <= 0 {
 		return nil, errors.New("outside the file")
 	}
-	if data, ok := q.clusters.get(off); ok {
-		return data, nil
-	}
-	packed := io.NewSectionReader(q.file, off, length)
-	data := make([]byte, q.cluster())
-	if err := q.unpack(packed, data); err != nil {
-		return nil, err
-	}
-	q.clusters.put(off, data)
-	return data, nil
+	return q.clusters.load(off, func() ([]byte, error) {
+		data := make([]byte, q.cluster())
+		return data, q.unpack(io.NewSectionReader(q.file, off, length), data)
+	})
 }
 
 func (q *qcow2) unpack(packed io.Reader, data []byte) error {

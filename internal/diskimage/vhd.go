@@ -181,13 +181,12 @@ func (v *vhd) chunk(off int64) (chunk, error) {
 	if at == vhdUnused {
 		return chunk{file: -1, length: v.block - within}, nil
 	}
-	bitmap, ok := v.bitmaps.get(int64(at))
-	if !ok {
-		bitmap = make([]byte, v.bitmapSize())
-		if err := readFull(v.file, bitmap, int64(at)*sector); err != nil {
-			return chunk{}, fmt.Errorf("bitmap of the block at %d: %w", off, err)
-		}
-		v.bitmaps.put(int64(at), bitmap)
+	bitmap, err := v.bitmaps.load(int64(at), func() ([]byte, error) {
+		bitmap := make([]byte, v.bitmapSize())
+		return bitmap, readFull(v.file, bitmap, int64(at)*sector)
+	})
+	if err != nil {
+		return chunk{}, fmt.Errorf("bitmap of the block at %d: %w", off, err)
 	}
 	// As many sectors as have, or have no, data.
 	has := func(n int64) bool { return bitmap[n/8]&(0x80>>(n%8)) != 0 }

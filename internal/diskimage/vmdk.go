@@ -161,20 +161,13 @@ func (v *vmdk) table(at, n int64) ([]uint32, error) {
 	return entries, nil
 }
 
-// grains returns the grain table with an index, or nil if there is none.
+// grainTable returns the grain table with an index, or nil if there is none.
 func (v *vmdk) grainTable(index int64) ([]uint32, error) {
 	at := int64(v.dir[index])
 	if at == 0 {
 		return nil, nil
 	}
-	if t, ok := v.tables.get(at); ok {
-		return t, nil
-	}
-	t, err := v.table(at, vmdkTableSize)
-	if err == nil {
-		v.tables.put(at, t)
-	}
-	return t, err
+	return v.tables.load(at, func() ([]uint32, error) { return v.table(at, vmdkTableSize) })
 }
 
 func (v *vmdk) holds(entry uint32) bool { return entry > 1 || entry == 1 && !v.zeros }
@@ -200,7 +193,7 @@ func (v *vmdk) chunk(off int64) (chunk, error) {
 	if !v.packed {
 		return chunk{file: at*sector + within, length: length}, nil
 	}
-	data, err := v.decompress(at, n*v.grain/sector)
+	data, err := v.grains.load(at, func() ([]byte, error) { return v.decompress(at, n*v.grain/sector) })
 	if err != nil {
 		return chunk{}, fmt.Errorf("grain of offset %d: %w", off, err)
 	}
@@ -210,9 +203,6 @@ func (v *vmdk) chunk(off int64) (chunk, error) {
 // decompress returns the grain at a sector of the file, which must be that of a sector of
 // the disk.
 func (v *vmdk) decompress(at, of int64) ([]byte, error) {
-	if data, ok := v.grains.get(at); ok {
-		return data, nil
-	}
 	var head [vmdkGrainHeader]byte
 	if err := readFull(v.file, head[:], at*sector); err != nil {
 		return nil, err
@@ -234,7 +224,6 @@ func (v *vmdk) decompress(at, of int64) ([]byte, error) {
 	if err != nil && (!errors.Is(err, io.ErrUnexpectedEOF) || of*sector+int64(n) < v.size) {
 		return nil, err
 	}
-	v.grains.put(at, data)
 	return data, nil
 }
 

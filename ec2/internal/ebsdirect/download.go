@@ -135,7 +135,8 @@ type Sink interface {
 // an earlier one. It returns the size of the volume, and the number of blocks.
 func (c *Client) Download(ctx context.Context, id, earlier string, sink func(sizeGiB int64) (Sink, error)) (sizeGiB int64, blocks int, err error) {
 	var to Sink
-	var stock buffers
+	stock := newBuffers()
+	defer stock.release()
 	token := ""
 	for {
 		var page Listing
@@ -161,10 +162,10 @@ func (c *Client) Download(ctx context.Context, id, earlier string, sink func(siz
 				}
 				data := stock.get()
 				defer stock.put(data)
-				if err := c.Get(working, id, b, *data); err != nil {
+				if err := c.Get(working, id, b, data); err != nil {
 					return fmt.Errorf("read block %d of %s: %w", b.Index, id, err)
 				}
-				return to.WriteBlock(b.Index, *data)
+				return to.WriteBlock(b.Index, data)
 			})
 			if working.Err() != nil {
 				break

@@ -11,7 +11,6 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -84,10 +83,7 @@ func (readBody) HandleDeserialize(ctx context.Context, in middleware.Deserialize
 func reuse(t *http.Transport) {
 	t.MaxIdleConnsPerHost = max(t.MaxIdleConnsPerHost, MostParallel)
 	t.MaxIdleConns = max(t.MaxIdleConns, 2*MostParallel)
-	t.WriteBufferSize, t.ReadBufferSize = transferBuffer, transferBuffer
 }
-
-const transferBuffer = 64 << 10
 
 // mostRepeats is the number of attempts at a call besides those of the SDK.
 const mostRepeats = 6
@@ -142,19 +138,6 @@ func mayPass(err error) bool {
 type damagedError struct{ text string }
 
 func (e *damagedError) Error() string { return e.text }
-
-// A buffers is a stock of blocks. It allocates no more than are in use at once.
-type buffers struct{ pool sync.Pool }
-
-func (b *buffers) get() *[]byte {
-	if data, ok := b.pool.Get().(*[]byte); ok {
-		return data
-	}
-	data := make([]byte, BlockSize)
-	return &data
-}
-
-func (b *buffers) put(data *[]byte) { b.pool.Put(data) }
 
 // IsUnusable reports that a snapshot cannot be written any more: it is completed, or failed
 // since no block came for too long.

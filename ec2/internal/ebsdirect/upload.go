@@ -81,14 +81,15 @@ const (
 type job struct {
 	number int // of the job
 	index  Index
-	data   *[]byte // nil for zeros
-	parent *Sum    // of the parent's block
+	data   []byte // nil for zeros
+	parent *Sum   // of the parent's block
 }
 
 // sent is a job that is done.
 type sent struct {
 	job
 
+	zero    bool
 	sum     Sum
 	same    bool
 	retries int
@@ -99,7 +100,7 @@ type uploader struct {
 	Upload
 
 	client  *Client
-	buffers buffers
+	buffers *buffers
 	linear  hash.Hash // of the sums of the blocks that were written
 	done    Progress
 	checked bool // From.Sum was compared
@@ -110,7 +111,8 @@ func (u Upload) Run(ctx context.Context, c *Client) (Completed, error) {
 	if u.Sums == nil {
 		u.Sums = NewSumsWriter(nil)
 	}
-	run := &uploader{Upload: u, client: c, linear: sha256.New(), checked: u.From.Next == 0}
+	run := &uploader{Upload: u, client: c, buffers: newBuffers(), linear: sha256.New(), checked: u.From.Next == 0}
+	defer run.buffers.release()
 	run.done.Stats.Retries = u.From.Stats.Retries
 	jobs, done := make(chan job), make(chan sent, MostParallel)
 	group, working := errgroup.WithContext(ctx)
@@ -162,7 +164,7 @@ func (u *uploader) read(ctx context.Context, jobs chan<- job) error {
 	}
 	for {
 		data := u.buffers.get()
-		index, err := u.Source.Next(ctx, *data)
+		index, err := u.Source.Next(ctx, data)
 		end := errors.Is(err, io.EOF)
 		if err != nil && !end {
 			return err
@@ -199,10 +201,10 @@ func (u *uploader) read(ctx context.Context, jobs chan<- job) error {
 func (u *uploader) send(ctx context.Context, jobs <-chan job, done chan<- sent) error {
 	zero := sha256.Sum256(zeros)
 	for j := range jobs {
-		s := sent{job: j, sum: zero}
+		s := sent{job: j, zero: j.data == nil, sum: zero}
 		data := zeros
-		if j.data != nil {
-			data = *j.data
+		if !s.zero {
+			data = j.data
 			s.sum = sha256.Sum256(data)
 		}
 		s.same = j.parent != nil && *j.parent == s.sum
@@ -212,9 +214,9 @@ func (u *uploader) send(ctx context.Context, jobs <-chan job, done chan<- sent) 
 				return fmt.Errorf("write block %d of %s: %w", j.index, u.Snapshot, err)
 			}
 		}
-		if j.data != nil {
+		if !s.zero {
 			u.buffers.put(j.data)
-			s.data = zeroLength
+			s.data = nil
 		}
 		select {
 		case done <- s:
@@ -224,11 +226,6 @@ func (u *uploader) send(ctx context.Context, jobs <-chan job, done chan<- sent) 
 	}
 	return nil
 }
-
-// zeroLength stands for data that has been returned to the buffers.
-//
-//nolint:gochecknoglobals // a constant
-var zeroLength = new([]byte)
 
 // put sends a block.
 func (u *uploader) put(ctx context.Context, index Index, data []byte, sum Sum) (retries int, err error) {
@@ -296,7 +293,7 @@ func (u *uploader) add(s sent) error {
 			return err
 		}
 	}
-	if s.data != nil {
+	if !s.zero {
 		u.Sums.Add(s.index, s.sum)
 	}
 	u.done.Stats.Retries += s.retries

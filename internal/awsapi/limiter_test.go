@@ -60,6 +60,33 @@ func TestLimiterDocumentedRates(t *testing.T) {
 	}
 }
 
+// TestLimiterBlocksPerSecond checks that no second has more requests for blocks than AWS
+// documents, and that as good as all of them are used.
+func TestLimiterBlocksPerSecond(t *testing.T) {
+	for action, most := range map[string]int{"PutSnapshotBlock": 1000, "GetSnapshotBlock": 1000, "ListSnapshotBlocks": 50, "StartSnapshot": 10} {
+		t.Run(action, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const seconds = 5
+				l, call := awsapi.NewLimiter(clock.System(), nil), awsapi.Call{Region: "eu-west-1", Service: "EBS", Action: action}
+				sent := make([]time.Time, seconds*most)
+				start := time.Now()
+				for i := range sent {
+					if err := l.Wait(t.Context(), call); err != nil {
+						t.Fatal(err)
+					}
+					sent[i] = time.Now()
+					if i >= most && sent[i].Sub(sent[i-most]) < time.Second {
+						t.Fatalf("requests %d to %d were sent within %v, want at least 1s", i-most, i, sent[i].Sub(sent[i-most]))
+					}
+				}
+				if took, want := time.Since(start), seconds*time.Second*21/20; took > want {
+					t.Errorf("%d requests took %v, want at most %v", len(sent), took, want)
+				}
+			})
+		})
+	}
+}
+
 func TestLimiterCustomLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := awsapi.NewLimiter(clock.System(), map[string]awsapi.Limit{"RunInstances": {Requests: awsapi.Rate{Burst: 100, PerSecond: 50}}})

@@ -63,6 +63,14 @@ func DocumentedEBS(action string) Limit {
 	return Limit{Requests: Rate{10, 10}}
 }
 
+// paced returns a rate at which no second has more than PerSecond requests: a bucket of a
+// second's requests lets nearly twice as many pass in the first one. The bucket makes up
+// for sleeps that last some milliseconds too long.
+func (r Rate) paced() Rate {
+	const burst = 0.02 // of a second's requests
+	return Rate{Burst: burst * r.PerSecond, PerSecond: (1 - burst) * r.PerSecond}
+}
+
 // documentedFor returns the limit of an action of any service. Those of Systems
 // Manager are Parameter Store's default quotas; other services publish none and
 // get a cautious one.
@@ -71,7 +79,7 @@ func documentedFor(service, action string) Limit {
 	case service == "EC2":
 		return Documented(action, false)
 	case service == "EBS":
-		return DocumentedEBS(action)
+		return Limit{Requests: DocumentedEBS(action).Requests.paced()}
 	case service == "SSM" && action == "PutParameter":
 		return Limit{Requests: Rate{3, 3}}
 	case service == "SSM":

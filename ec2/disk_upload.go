@@ -291,11 +291,15 @@ func (s *session) startUpload(ctx context.Context, i int) error {
 	}
 	disk := s.builder.disk()
 	tags := s.imageTags()
+	var encrypted *bool
+	if disk.Encrypted != Inherit {
+		encrypted = aws.Bool(disk.Encrypted == Enabled)
+	}
 	start := func(parent string) (string, error) {
 		return s.region.ebs.Start(ctx, ebsdirect.Start{
 			SizeGiB: int64(d.SizeGiB), Parent: parent, Description: s.description(), Tags: tags,
 			Token:     fmt.Sprintf("%s-%d-%d", s.run.ID, i, d.Upload.Attempt),
-			Encrypted: disk.Encrypted == Enabled, KMSKey: disk.KMSKey, Timeout: unfinishedLife,
+			Encrypted: encrypted, KMSKey: disk.KMSKey, Timeout: unfinishedLife,
 		})
 	}
 	if err := s.run.Checkpoint(ctx); err != nil { // what the snapshot is made with
@@ -312,11 +316,24 @@ func (s *session) startUpload(ctx context.Context, i int) error {
 	}
 	if err != nil {
 		s.Machine.Refused = awsapi.Rejected(err) && len(s.Machine.snapshots()) == 0
-		return fmt.Errorf("start snapshot: %w", err)
+		return fmt.Errorf("start snapshot: %w", disk.explainStart(err))
 	}
 	d.Snapshot, s.Machine.Refused = id, false
 	s.run.Created("snapshot", id)
 	return s.run.Checkpoint(ctx)
+}
+
+// explainStart says what to do about a snapshot whose encryption EBS refuses.
+func (d Disk) explainStart(err error) error {
+	switch {
+	case ebsdirect.IsUnusableKey(err) && d.KMSKey == "":
+		return bake.Invalid("Disk.KMSKey", "EBS cannot use the account's default key: %w", err)
+	case ebsdirect.IsUnusableKey(err):
+		return bake.Invalid("Disk.KMSKey", "EBS cannot use %s for these credentials: it must be enabled, in the region, and its key policy must allow this account: %w", d.KMSKey, err)
+	case d.Encrypted == Disabled && awsapi.Permanent(err):
+		return bake.Invalid("Disk.Encrypted", "is Disabled, but the account may encrypt all new snapshots in the region: %w", err)
+	}
+	return err
 }
 
 // completeUpload seals a snapshot. After an error it may be sealed nevertheless, by an

@@ -71,6 +71,9 @@ func (s *session) volumeKeys() []volumeKey {
 		}
 		add("BlockDevices", d, sources[device])
 	}
+	if d := s.builder.disk(); d != nil {
+		keys = []volumeKey{{field: "Disk.KMSKey", encrypted: d.encrypts(), key: d.KMSKey}}
+	}
 	for _, d := range s.builder.Capture.Devices {
 		if !d.Omit && d.Snapshot != "" {
 			add("Capture.Devices", d.BlockDevice, "")

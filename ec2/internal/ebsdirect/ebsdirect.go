@@ -145,3 +145,12 @@ func IsUnusable(err error) bool {
 	invalid, ok := errors.AsType[*ebstypes.ValidationException](err)
 	return ok && invalid.Reason == ebstypes.ValidationExceptionReasonInvalidSnapshotId
 }
+
+// IsUnusableKey reports that EBS cannot use the key that encrypts a snapshot.
+func IsUnusableKey(err error) bool {
+	if invalid, ok := errors.AsType[*ebstypes.ValidationException](err); ok {
+		return invalid.Reason == ebstypes.ValidationExceptionReasonInvalidCustomerKey
+	}
+	denied, ok := errors.AsType[*ebstypes.AccessDeniedException](err)
+	return ok && denied.Reason == ebstypes.AccessDeniedExceptionReasonDependencyAccessDenied
+}

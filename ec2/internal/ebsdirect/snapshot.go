@@ -21,8 +21,8 @@ type Start struct {
 	Token       string // a second call with the same token returns the same snapshot
 
 	// Encrypted encrypts a snapshot without a parent, with KMSKey or the account's
-	// default key.
-	Encrypted bool
+	// default key. Nil leaves it to the account.
+	Encrypted *bool
 	KMSKey    string
 
 	// Timeout is how long the snapshot waits for its next block.
@@ -41,11 +41,10 @@ func (c *Client) Start(ctx context.Context, s Start) (id string, err error) {
 	switch {
 	case s.Parent != "":
 		in.ParentSnapshotId = aws.String(s.Parent)
-	case s.Encrypted || s.KMSKey != "":
-		in.Encrypted = aws.Bool(true)
-		if s.KMSKey != "" {
-			in.KmsKeyArn = aws.String(s.KMSKey)
-		}
+	case s.KMSKey != "":
+		in.Encrypted, in.KmsKeyArn = aws.Bool(true), aws.String(s.KMSKey)
+	default:
+		in.Encrypted = s.Encrypted
 	}
 	err = c.repeatExpired(ctx, func(ctx context.Context) error {
 		out, err := c.api.StartSnapshot(ctx, in)

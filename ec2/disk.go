@@ -34,7 +34,9 @@ import (
 //
 // A disk that cannot boot, since it has no partition table, no boot loader or one of
 // another architecture, is an error before anything is sent. So is a file that refers to
-// other files. A disk that changes while it is read is an error.
+// other files. The boot loaders of a stream may be anywhere, so they are read back from the
+// finished snapshot, before the AMI is registered. A disk that changes while it is read is
+// an error.
 //
 // Blocks of zeros are not sent. With BlockSums only blocks are sent that differ from the
 // image's previous AMI in the region. A process that resumes a build reads the disk from

@@ -22,6 +22,9 @@ func (p *planner) planDisk(ctx context.Context) error {
 		p.creates("snapshot", "of the disk "+data.Device, stays)
 	}
 	p.calls(p.region, p.builder.Cloud, "StartSnapshot", "PutSnapshotBlock", "CompleteSnapshot")
+	if d.Open != nil {
+		p.calls(p.region, p.builder.Cloud, "ListSnapshotBlocks", "GetSnapshotBlock")
+	}
 	if d.isFrom() {
 		return nil
 	}
@@ -49,9 +52,9 @@ func (b Builder) diskGrants(r string) grants {
 	}
 	if d.BlockSums != "" {
 		g = append(g, grant{"StartSnapshotsFrom", []string{"ebs:StartSnapshot"}, snapshots, resourceTagged()})
-		if d.ReadParent {
-			tagged = append(tagged, "ebs:ListSnapshotBlocks", "ebs:GetSnapshotBlock")
-		}
+	}
+	if d.Open != nil || d.BlockSums != "" && d.ReadParent {
+		tagged = append(tagged, "ebs:ListSnapshotBlocks", "ebs:GetSnapshotBlock")
 	}
 	g = append(g, grant{"WriteSnapshots", tagged, snapshots, resourceTagged()})
 	if d.encrypts() {

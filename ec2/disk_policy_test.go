@@ -1,8 +1,10 @@
 package ec2_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -17,12 +19,17 @@ import (
 // TestDiskPolicy makes AMIs of disks, also with a parent that is read, loses responses,
 // fails late and destroys, and checks that the policy permits the calls and no other.
 func TestDiskPolicy(t *testing.T) {
-	for name, d := range map[string]ec2.Disk{"alone": {}, "with parents": {ReadParent: true}} {
+	for name, d := range map[string]ec2.Disk{"alone": {}, "with parents": {ReadParent: true}, "stream": {Size: 16 * mib}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				server := newServer(t, nil)
 				cloud := newCloud(server)
-				d.File = writeDisk(t, randomDisk(16*mib))
+				disk := randomDisk(16 * mib)
+				if d.Size > 0 {
+					d.Open = func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(disk)), nil }
+				} else {
+					d.File = writeDisk(t, disk)
+				}
 				upload := func() error {
 					if d.ReadParent {
 						d.BlockSums = t.TempDir() // so that the last AMI's are unknown

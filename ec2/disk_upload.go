@@ -35,12 +35,17 @@ func (s *session) diskSteps() []bake.Step {
 	if s.builder.AMIName != "" && !s.builder.ReplaceAMI {
 		steps = append(steps, bake.Step{Name: "check image name", Do: s.checkNameAgain})
 	}
-	return append(steps, []bake.Step{
-		{Name: uploadStep, Do: s.uploadDisks, Undo: s.discardSnapshots, Timeout: s.builder.uploadTimeout()},
-		{Name: "wait for snapshots", Do: s.waitSnapshots, Timeout: s.builder.imageTimeout()},
-		{Name: "register image", Do: s.registerImage, Undo: s.discardImage},
-		{Name: "wait for image", Do: s.waitImage, Timeout: s.builder.imageTimeout()},
-	}...)
+	steps = append(steps,
+		bake.Step{Name: uploadStep, Do: s.uploadDisks, Undo: s.discardSnapshots, Timeout: s.builder.uploadTimeout()},
+		bake.Step{Name: "wait for snapshots", Do: s.waitSnapshots, Timeout: s.builder.imageTimeout()},
+	)
+	if s.builder.disk().Open != nil {
+		steps = append(steps, bake.Step{Name: "read boot loaders", Do: s.readBootLoaders})
+	}
+	return append(steps,
+		bake.Step{Name: "register image", Do: s.registerImage, Undo: s.discardImage},
+		bake.Step{Name: "wait for image", Do: s.waitImage, Timeout: s.builder.imageTimeout()},
+	)
 }
 
 const uploadStep = "upload disks"
@@ -87,8 +92,28 @@ func (s *session) readDisks(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.run.Say("source is %s, %s, boot mode %s", s.Source.Name, s.Source.Architecture, cmp.Or(s.Machine.Boot, "of the AMI's architecture"))
+	s.sayBoot()
 	return errors.Join(s.findSourceTags(), s.checkAMIDevices())
+}
+
+func (s *session) sayBoot() {
+	s.run.Say("source is %s, %s, boot mode %s", s.Source.Name, s.Source.Architecture, cmp.Or(s.Machine.Boot, "known after the upload"))
+}
+
+// readBootLoaders finds out how a disk boots that was a stream, by reading its snapshot.
+func (s *session) readBootLoaders(ctx context.Context) error {
+	d := s.Machine.Disks[0]
+	reader, err := s.region.ebs.NewReader(ctx, d.Snapshot)
+	if err != nil {
+		return explainRead(d.Snapshot, err)
+	}
+	boot, err := openDisk{contents: reader, head: reader}.findBoot(s.builder.disk().Architecture)
+	if err != nil {
+		return fmt.Errorf("disk %s %w", d.Upload.Name, err)
+	}
+	s.Source.Architecture, s.Machine.Boot = boot.architecture, cmp.Or(s.builder.Capture.BootMode, boot.mode)
+	s.sayBoot()
+	return nil
 }
 
 func (s *session) lookAt(disks openDisks) error {

@@ -301,31 +301,6 @@ func TestDiskChanges(t *testing.T) {
 	})
 }
 
-func TestDiskStream(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server := newServer(t, nil)
-		cloud := newCloud(server)
-		disk := randomDisk(24 * mib)
-		open := func(more []byte) func(context.Context) (io.ReadCloser, error) {
-			return func(context.Context) (io.ReadCloser, error) {
-				return io.NopCloser(io.MultiReader(bytes.NewReader(disk), bytes.NewReader(more))), nil
-			}
-		}
-		results, err := bake.Bake(t.Context(), nil, diskImage(cloud, ec2.Disk{Open: open(nil), Size: int64(len(disk))}))
-		if err != nil {
-			t.Fatalf("Bake: %v", err)
-		}
-		sameContent(t, cloud, "", results[0].Artifact.ID(), disk)
-		if _, err := bake.Bake(t.Context(), nil, diskImage(cloud, ec2.Disk{Open: open([]byte("more")), Size: int64(len(disk))})); err == nil || !strings.Contains(err.Error(), "more than") {
-			t.Errorf("Bake of a longer stream = %v, want an error", err)
-		}
-		if _, err := bake.Bake(t.Context(), nil, diskImage(cloud, ec2.Disk{Open: open(nil), Size: 30 * mib})); err == nil || !strings.Contains(err.Error(), "ended after") {
-			t.Errorf("Bake of a shorter stream = %v, want an error", err)
-		}
-		wantLeftovers(t, server, results[0].Artifact)
-	})
-}
-
 // TestDiskKilled ends a process at a request of its upload; another one continues it, or
 // what it left is removed. BAKESTONE_LONG does so at a hundred points.
 func TestDiskKilled(t *testing.T) {

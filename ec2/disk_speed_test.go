@@ -1,131 +1,198 @@
-//go:build unix
+//go:build linux
 
 package ec2_test
 
 import (
-	"context"
-	"crypto/sha256"
+	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
-	"runtime/debug"
+	"slices"
+	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
-
-	"github.com/bakestone-go/bakestone/bake"
-	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 	"github.com/bakestone-go/bakestone/internal/testenv"
 	"github.com/bakestone-go/bakestone/internal/testenv/disktest"
 )
 
-// boto3Upload is the loop that people write: 64 threads that put the blocks of a file.
-const boto3Upload = `
-import base64, hashlib, sys, time, resource
-from concurrent.futures import ThreadPoolExecutor
-import boto3, botocore.config
-path, endpoint, size = sys.argv[1], sys.argv[2], int(sys.argv[3])
-c = boto3.client("ebs", endpoint_url=endpoint, region_name="eu-west-1", aws_access_key_id=sys.argv[4], aws_secret_access_key="secret",
-    config=botocore.config.Config(max_pool_connections=64))
-BLOCK = 512 << 10
-start = time.time()
-snap = c.start_snapshot(VolumeSize=size)["SnapshotId"]
-zero = bytes(BLOCK)
-sums = {}
-def put(i):
-    with open(path, "rb") as f:
-        f.seek(i * BLOCK)
-        data = f.read(BLOCK)
-    if data == zero:
-        return
-    sha = hashlib.sha256(data).digest()
-    c.put_snapshot_block(SnapshotId=snap, BlockIndex=i, BlockData=data, DataLength=BLOCK, Checksum=base64.b64encode(sha).decode(), ChecksumAlgorithm="SHA256")
-    sums[i] = sha
-with ThreadPoolExecutor(64) as pool:
-    list(pool.map(put, range(size * 2048)))
-all = hashlib.sha256(b"".join(sums[i] for i in sorted(sums))).digest()
-c.complete_snapshot(SnapshotId=snap, ChangedBlocksCount=len(sums), Checksum=base64.b64encode(all).decode(), ChecksumAlgorithm="SHA256", ChecksumAggregationMethod="LINEAR")
-u = resource.getrusage(resource.RUSAGE_SELF)
-peak = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")]
-print("%.2f s, %.2f s of CPU, %d MiB, %d blocks" % (time.time() - start, u.ru_utime + u.ru_stime, int(peak[0]) >> 10, len(sums)))
-`
+// A speedPeer is a program that uploads a disk.
+type speedPeer struct {
+	name string
 
-const (
-	speedEndpoint = "BAKESTONE_TEST_SPEED_ENDPOINT"
-	speedDisk     = "BAKESTONE_TEST_SPEED_DISK"
-	speedSums     = "BAKESTONE_TEST_SPEED_SUMS"
-	speedKey      = "BAKESTONE_TEST_SPEED_KEY"
-)
+	// command returns the program and its arguments.
+	command func(endpoint, disk string, sizeGiB int) []string
+}
 
-// TestDiskSpeed prints a table of uploads to ec2test: ours and a loop of boto3, each in a
-// process of its own. It is part of the long form.
-func TestDiskSpeed(t *testing.T) {
-	if endpoint := os.Getenv(speedEndpoint); endpoint != "" {
-		speedChild(t, endpoint)
-		return
+// speedProgram builds the program of testdata/speed, and returns the command for what it
+// does.
+func speedProgram(t *testing.T, dir, key string) func(what string) func(endpoint, disk string, sizeGiB int) []string {
+	t.Helper()
+	program := filepath.Join(dir, "speed")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./testdata/speed").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
 	}
+	return func(what string) func(string, string, int) []string {
+		return func(endpoint, disk string, _ int) []string {
+			return []string{program, "-what", what, "-endpoint", endpoint, "-disk", disk, "-key", key, "-sums", filepath.Join(dir, "sums")}
+		}
+	}
+}
+
+// speedPeers returns ours and those it is compared with. The first two do only a part of
+// what an upload is.
+func speedPeers(t *testing.T, dir, key string) []speedPeer {
+	t.Helper()
+	program := speedProgram(t, dir, key)
+	peers := []speedPeer{{"SHA-256 alone", program("sha")}, {"net/http alone", program("plain")}, {"ours", program("disk")}}
+	t.Run("boto3", func(t *testing.T) {
+		python, script := testenv.Need(t, "moto"), filepath.Join(dir, "upload.py") // whose interpreter has boto3
+		if err := os.WriteFile(script, []byte(boto3Upload), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		peers = append(peers, speedPeer{"boto3", func(endpoint, disk string, sizeGiB int) []string {
+			return []string{python, script, disk, endpoint, strconv.Itoa(sizeGiB)}
+		}})
+	})
+	t.Run("coldsnap", func(t *testing.T) {
+		coldsnap := testenv.Need(t, "coldsnap")
+		peers = append(peers, speedPeer{"coldsnap", func(endpoint, disk string, sizeGiB int) []string {
+			return []string{coldsnap, "--endpoint", endpoint, "--region", testRegion, "upload", "--no-progress", "--omit-zero-blocks", "--volume-size", strconv.Itoa(sizeGiB), disk}
+		}})
+	})
+	return peers
+}
+
+// figures are what a process took.
+type figures struct {
+	wall, cpu time.Duration
+	memory    int // KiB
+	said      string
+}
+
+// measure runs a command.
+func measure(t *testing.T, key string, command []string) figures {
+	t.Helper()
+	var out bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), command[0], command[1:]...) //nolint:gosec // a peer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID="+key, "AWS_SECRET_ACCESS_KEY=secret")
+	start := time.Now()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var f figures
+	ended := make(chan error)
+	go func() { ended <- cmd.Wait() }()
+	for running := true; running; {
+		select {
+		case err := <-ended:
+			if running = false; err != nil {
+				t.Fatalf("%s: %v\n%s", command[0], err, &out)
+			}
+		case <-time.After(10 * time.Millisecond): // the kernel's maximum, but gone with the process
+			f.memory = max(f.memory, peakMemory(cmd.Process.Pid))
+		}
+	}
+	f.wall, f.cpu, f.said = time.Since(start), cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime(), strings.TrimSpace(out.String())
+	return f
+}
+
+// peakMemory returns the most memory that a process had, or 0 if that is not known. That
+// of wait4 may be its parent's.
+func peakMemory(pid int) int {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	line, _, _ := strings.Cut(rest, "kB")
+	n, _ := strconv.Atoi(strings.TrimSpace(line)) // a process that has ended has none
+	return n
+}
+
+// median returns the median of what one thing took.
+func median(all []figures) string {
+	middle := func(less func(a, b figures) int) figures {
+		return slices.SortedFunc(slices.Values(all), less)[len(all)/2]
+	}
+	wall := middle(func(a, b figures) int { return cmp.Compare(a.wall, b.wall) }).wall
+	cpu := middle(func(a, b figures) int { return cmp.Compare(a.cpu, b.cpu) }).cpu
+	memory := middle(func(a, b figures) int { return cmp.Compare(a.memory, b.memory) }).memory
+	return fmt.Sprintf("%6.2f s  %5.2f s of CPU  %4d MiB  %s", wall.Seconds(), cpu.Seconds(), memory>>10, all[0].said)
+}
+
+// TestDiskSpeed prints a table of uploads to ec2test, the median of several turns. Each
+// upload is a process of its own, the server another one. It is part of the long form.
+func TestDiskSpeed(t *testing.T) {
 	if os.Getenv("BAKESTONE_LONG") == "" {
 		t.Skip("a table of figures: set BAKESTONE_LONG")
 	}
-	python := testenv.Need(t, "moto") // whose interpreter has boto3
-	var server *ec2test.Server
-	fresh := func() { server = newServer(t, nil) } // which has none of the blocks
+	turns, err := strconv.Atoi(cmp.Or(os.Getenv("BAKESTONE_TURNS"), "3"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	login, err := newServer(t, nil).Config(testRegion).Credentials.Retrieve(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir, sums := t.TempDir(), t.TempDir()
-	script := filepath.Join(dir, "upload.py")
-	if err := os.WriteFile(script, []byte(boto3Upload), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	dir, key := t.TempDir(), login.AccessKeyID
+	peers := speedPeers(t, dir, key)
 	one, eight := filepath.Join(dir, "one.raw"), filepath.Join(dir, "eight.raw")
 	writeRandomDisk(t, one, 1<<30, 1<<30)
 	writeRandomDisk(t, eight, 8<<30, 1<<30)
-	ours := func(path string) string {
-		cmd := exec.CommandContext(t.Context(), self, "-test.run=^TestDiskSpeed$", "-test.v")
-		cmd.Env = append(os.Environ(), speedEndpoint+"="+server.URL(), speedDisk+"="+path, speedSums+"="+sums, speedKey+"="+login.AccessKeyID)
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("upload: %v\n%s", err, out)
+	took := map[string][]figures{}
+	row := func(disk, peer string) string { return fmt.Sprintf("%-26s %-16s", disk, peer) }
+	var rows []string
+	run := func(server *ec2test.Server, name string, p speedPeer, disk string, sizeGiB int) {
+		name = row(name, p.name)
+		if took[name] == nil {
+			rows = append(rows, name)
 		}
-		_, figures, _ := strings.Cut(string(out), "figures: ")
-		line, _, _ := strings.Cut(figures, "\n")
-		return line
+		took[name] = append(took[name], measure(t, key, p.command(server.URL(), disk, sizeGiB)))
 	}
-	boto3 := func(path string, size int) string {
-		out, err := exec.CommandContext(t.Context(), python, script, path, server.URL(), fmt.Sprint(size), login.AccessKeyID).CombinedOutput()
-		if err != nil {
-			t.Fatalf("boto3: %v\n%s", err, out)
+	for turn := range turns {
+		var previous *ec2test.Server // which has our first version
+		for _, p := range peers {
+			func() {
+				server := ec2test.New(nil) // which has none of the blocks
+				defer server.Close()
+				run(server, "1 GiB of random data", p, one, 1)
+			}()
 		}
-		return strings.TrimSpace(string(out))
+		for _, p := range peers[2:] {
+			server := ec2test.New(nil)
+			run(server, "8 GiB with 1 GiB of data", p, eight, 8)
+			if p.name == "ours" {
+				previous = server
+			} else {
+				server.Close()
+			}
+		}
+		changeBlocks(t, eight, 1<<30, 100, fmt.Sprint("changed ", turn))
+		for _, p := range peers[2:] {
+			server := previous
+			if p.name != "ours" {
+				server = ec2test.New(nil)
+			}
+			run(server, "the same with 1 % changed", p, eight, 8)
+			server.Close()
+		}
+		if err := os.RemoveAll(filepath.Join(dir, "sums")); err != nil {
+			t.Fatal(err)
+		}
 	}
-	t.Logf("SHA-256 alone, 1 GiB: %s", shaAlone(t, one))
-	fresh()
-	t.Logf("1 GiB of random data, boto3: %s", boto3(one, 1))
-	fresh()
-	t.Logf("1 GiB of random data, ours:  %s", ours(one))
-	fresh()
-	t.Logf("8 GiB with 1 GiB, boto3: %s", boto3(eight, 8))
-	fresh()
-	t.Logf("8 GiB with 1 GiB, ours:  %s", ours(eight))
-	changeBlocks(t, eight, 1<<30, 100)
-	t.Logf("1 %% changed, ours:  %s", ours(eight))
-	fresh()
-	t.Logf("1 %% changed, boto3: %s", boto3(eight, 8))
+	load, _ := os.ReadFile("/proc/loadavg") // of all that runs
+	t.Logf("medians of %d turns, load %s", turns, load)
+	for _, name := range rows {
+		t.Logf("%s %s", name, median(took[name]))
+	}
 }
 
 // writeRandomDisk writes a disk whose first bytes are random, but for its partition table.
@@ -149,7 +216,7 @@ func writeRandomDisk(t *testing.T, path string, size, random int64) {
 }
 
 // changeBlocks changes one of so many blocks.
-func changeBlocks(t *testing.T, path string, size int64, of int) {
+func changeBlocks(t *testing.T, path string, size int64, of int, to string) {
 	t.Helper()
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
@@ -157,66 +224,8 @@ func changeBlocks(t *testing.T, path string, size int64, of int) {
 	}
 	defer f.Close()
 	for off := int64(blockSize); off < size; off += int64(of) * blockSize {
-		if _, err := f.WriteAt([]byte("changed"), off); err != nil {
+		if _, err := f.WriteAt([]byte(to), off); err != nil {
 			t.Fatal(err)
 		}
 	}
-}
-
-func cpu() time.Duration {
-	var u syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u) // never fails
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-// shaAlone hashes a file, block by block.
-func shaAlone(t *testing.T, path string) string {
-	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	before, start, data := cpu(), time.Now(), make([]byte, blockSize)
-	for {
-		if _, err := io.ReadFull(f, data); err != nil {
-			break
-		}
-		sha256.Sum256(data)
-	}
-	return fmt.Sprintf("%.2f s, %.2f s of CPU", time.Since(start).Seconds(), (cpu() - before).Seconds())
-}
-
-// peakMemory returns the most memory that the process had. That of Getrusage is the
-// parent's, if it had more.
-func peakMemory() string {
-	status, _ := os.ReadFile("/proc/self/status") // elsewhere there is none
-	_, rest, _ := strings.Cut(string(status), "VmHWM:")
-	line, _, _ := strings.Cut(rest, "\n")
-	return strings.TrimSpace(line)
-}
-
-// speedChild uploads a disk and prints figures.
-func speedChild(t *testing.T, endpoint string) {
-	t.Helper()
-	debug.SetMemoryLimit(100 << 20) // as a container of that size
-	cfg := aws.Config{
-		Region: testRegion, BaseEndpoint: aws.String(endpoint), Credentials: credentials.NewStaticCredentialsProvider(os.Getenv(speedKey), "secret", ""),
-	}
-	cloud := ec2.NewCloud(cfg, &ec2.CloudOptions{PollInterval: 50 * time.Millisecond, SettleTime: time.Second, NoCallLimits: true})
-	said := ""
-	observe := func(e bake.Event) {
-		if e.Kind == bake.Message && strings.Contains(e.Text, "blocks sent") {
-			_, said, _ = strings.Cut(e.Text, ": ")
-		}
-	}
-	img := diskImage(cloud, ec2.Disk{File: os.Getenv(speedDisk), BlockSums: os.Getenv(speedSums)})
-	before, start := cpu(), time.Now()
-	_, err := bake.Bake(context.Background(), &bake.Options{Observe: observe}, img)
-	if err != nil {
-		t.Fatalf("Bake: %v", err)
-	}
-	took, used := time.Since(start), cpu()-before
-	fmt.Printf("figures: %.2f s, %.2f s of CPU, %s, %s\n", took.Seconds(), used.Seconds(), peakMemory(), said)
-	runtime.KeepAlive(cloud)
 }

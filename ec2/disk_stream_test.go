@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -35,6 +37,40 @@ func TestDiskStream(t *testing.T) {
 			t.Errorf("Bake of a shorter stream = %v, want an error", err)
 		}
 		wantLeftovers(t, server, results[0].Artifact)
+	})
+}
+
+// readerFunc is an io.Reader.
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// TestDiskStreamBegins gives the second half of a disk when a block of the first one has
+// arrived: an upload that read the disk first would wait for ever.
+func TestDiskStreamBegins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(t, nil)
+		arrived := make(chan struct{})
+		var once sync.Once
+		cloud, _ := watchedCloud(server, func(req *http.Request) error {
+			if isPut(req) {
+				once.Do(func() { close(arrived) })
+			}
+			return nil
+		})
+		disk := randomDisk(24 * mib)
+		open := func(context.Context) (io.ReadCloser, error) {
+			first, second := bytes.NewReader(disk[:12*mib]), bytes.NewReader(disk[12*mib:])
+			return io.NopCloser(io.MultiReader(first, readerFunc(func(p []byte) (int, error) {
+				<-arrived
+				return second.Read(p)
+			}))), nil
+		}
+		results, err := bake.Bake(t.Context(), nil, diskImage(cloud, ec2.Disk{Open: open, Size: int64(len(disk))}))
+		if err != nil {
+			t.Fatalf("Bake: %v", err)
+		}
+		sameContent(t, cloud, "", results[0].Artifact.ID(), disk)
 	})
 }
 

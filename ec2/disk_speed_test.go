@@ -100,7 +100,8 @@ func measure(t *testing.T, key string, command []string) figures {
 			f.memory = max(f.memory, peakMemory(cmd.Process.Pid))
 		}
 	}
-	f.wall, f.cpu, f.said = time.Since(start), cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime(), strings.TrimSpace(out.String())
+	f.wall, f.cpu = time.Since(start), cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime()
+	f.said, _, _ = strings.Cut(out.String(), "\n")
 	return f
 }
 

@@ -65,10 +65,11 @@ func DocumentedEBS(action string) Limit {
 
 // paced returns a rate at which no second has more than PerSecond requests: a bucket of a
 // second's requests lets nearly twice as many pass in the first one. The bucket makes up
-// for sleeps that last some milliseconds too long.
+// for sleeps that last some milliseconds too long, and as much is left for requests that
+// arrive closer together than they were sent.
 func (r Rate) paced() Rate {
 	const burst = 0.02 // of a second's requests
-	return Rate{Burst: burst * r.PerSecond, PerSecond: (1 - burst) * r.PerSecond}
+	return Rate{Burst: burst * r.PerSecond, PerSecond: (1 - 2*burst) * r.PerSecond}
 }
 
 // documentedFor returns the limit of an action of any service. Those of Systems

@@ -62,7 +62,7 @@ while :; do /bin/busybox sleep 100; done
 		t.Fatal(err)
 	}
 	i := qemu.Installer{
-		Kernel: qemu.DiskFile(filepath.Join(filepath.Dir(disk), "vmlinuz")), Initrd: qemu.DiskFile(initrd),
+		Kernel: qemu.DiskFile(filepath.Join(filepath.Dir(disk), "vmlinux")), Initrd: qemu.DiskFile(initrd),
 		Append: "console=ttyS0 quiet panic=-1 net.ifnames=0 no_timer_check answers={{.HTTP}}/answers.sh",
 		Files: fstest.MapFS{
 			"answers.sh.tmpl": {Data: []byte(answers)},

@@ -63,6 +63,7 @@ func TestBakeInQEMU(t *testing.T) {
 	t.Parallel()
 	b := realBuilder(t)
 	b.Disks = []qemu.DataDisk{{Name: "db", Size: 64 << 20}}
+	b.Ignition, b.SSH.User = []byte(ignitionConfig), "root" // which the guest shows, and does not use
 	keys := map[string]bool{}
 	hostKeys := bake.ProvisionFunc{Do: func(ctx context.Context, m bake.Machine) error {
 		key, err := bake.Output(ctx, m, bake.Sh("cat /etc/ssh/ssh_host_ed25519_key.pub /etc/machine-id"))
@@ -73,6 +74,17 @@ func TestBakeInQEMU(t *testing.T) {
 		Name: "real", Builder: b, Tags: map[string]string{"purpose": "test"},
 		Provisioners: []bake.Provisioner{
 			hostKeys,
+			bake.ProvisionFunc{Do: func(ctx context.Context, m bake.Machine) error {
+				want, err := machineFile(ctx, b.Host, "config.ign")
+				if err != nil {
+					return err
+				}
+				got, err := bake.Output(ctx, m, bake.Sh("cat /sys/firmware/qemu_fw_cfg/by_name/opt/com.coreos/config/raw"))
+				if got != want {
+					t.Errorf("the guest reads the configuration %q, want %q", got, want)
+				}
+				return err
+			}},
 			provision.File{Content: "kept\n", Dest: "/etc/kept", Mode: 0o640},
 			provision.Shell("test $(cat /sys/block/vdb/serial) = db", "mke2fs -q -t ext4 /dev/vdb", "mount /dev/vdb /mnt", "echo rows >/mnt/table", "umount /mnt"),
 			provision.Shell("head -c 60000000 /dev/urandom >/var/deleted", "sync"),

@@ -56,8 +56,9 @@ cat >"$dir/early/init" <<END
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 mount -t sysfs sysfs /sys
 mount -t tmpfs tmpfs /run
-mkdir -p /dev/pts /run/sshd /run/lock
+mkdir -p /dev/pts /dev/shm /run/sshd /run/lock
 mount -t devpts devpts /dev/pts
+mount -t tmpfs tmpfs /dev/shm
 busybox ifconfig lo 127.0.0.1
 busybox ifconfig eth0 10.0.2.15 netmask 255.255.255.0
 busybox route add default gw 10.0.2.2

@@ -83,20 +83,21 @@ func raceDetector() bool {
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
-// fakePrograms returns a directory with the fake under the names of QEMU's programs.
-func fakePrograms(t *testing.T) string {
+// linkFakes makes a directory with the fake under the names of QEMU's programs.
+func linkFakes(t *testing.T, dir string) {
 	t.Helper()
 	binary, err := fakeBinary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, fakeRunning), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	for _, name := range []string{"qemu-system-x86_64", "qemu-img", "swtpm"} {
 		if err := os.Symlink(binary, filepath.Join(dir, name)); err != nil {
 			t.Skip(err)
 		}
 	}
-	return dir
 }
 
 const fakeMagic = "QFI\xfb"
@@ -306,8 +307,9 @@ func argument(args []string, flag string) string {
 // fakeAccel is the only accelerator that the fake runs with, if set.
 const fakeAccel = "BAKESTONE_FAKE_ACCEL"
 
-// fakeRunning is a directory with a file for each running fake, which has it locked.
-const fakeRunning = "BAKESTONE_FAKE_RUNNING"
+// fakeRunning is a directory beside the fake programs with a file for each one that runs, which has
+// it locked.
+const fakeRunning = "running"
 
 // setLock locks a file for this process, as QEMU its pid file.
 func setLock(f *os.File) error {
@@ -317,11 +319,7 @@ func setLock(f *os.File) error {
 // fakeProcess makes this process and its arguments visible in the directory fakeRunning
 // until release.
 func fakeProcess(args []string) (release func(), err error) {
-	dir := os.Getenv(fakeRunning)
-	if dir == "" {
-		return func() {}, nil
-	}
-	name := filepath.Join(dir, strconv.Itoa(os.Getpid()))
+	name := filepath.Join(filepath.Dir(os.Args[0]), fakeRunning, strconv.Itoa(os.Getpid()))
 	running, err := os.Create(name)
 	if err != nil {
 		return nil, err

@@ -89,6 +89,7 @@ func TestResumeAfterKill(t *testing.T) {
 		bakeUntilKilled(t)
 		return
 	}
+	t.Parallel()
 	host, source := newHost(t)
 	points := killPoints(t, resumable(host, source, false))
 	for i, point := range points {
@@ -98,7 +99,7 @@ func TestResumeAfterKill(t *testing.T) {
 		}
 		t.Run(point, func(t *testing.T) {
 			host, source := newHost(t)
-			d := resumeAfter(t, point, host, source, fakePrograms(t), i%2 == 1)
+			d := resumeAfter(t, point, host, source, programsOf(host), i%2 == 1)
 			content, err := readFakeDisk(d.Path)
 			if err != nil {
 				t.Fatal(err)

@@ -31,6 +31,8 @@ type build struct {
 	events  int64         // the number of the last event
 
 	machine     Machine  // while connected
+	connection  Machine  // of machine, which reports what is done
+	handed      bool     // connection is for Run.TakeMachine
 	found       Artifact // an artifact that makes the build unnecessary
 	good        bool     // the artifact is promoted and stays
 	source      Artifact // of Image.From; valid once the build has started
@@ -64,6 +66,7 @@ func (b *build) newRun(id string) *Run {
 		step: b.stepName, left: b.leftStep,
 		lease: func(ctx context.Context) error { return b.hold.current(ctx) },
 		save:  b.save,
+		taken: b.takeOver,
 	}
 }
 
@@ -326,7 +329,10 @@ func (b *build) runStages(ctx context.Context, from int) error {
 
 // transition does what must happen between two phases.
 func (b *build) transition(ctx context.Context, from, to phase) error {
-	if from <= provisioning && to > provisioning || from == checking && to > checking {
+	switch {
+	case from <= provisioning && to == capturing:
+		b.machine, b.handed = nil, true
+	case from <= provisioning && to > provisioning, from <= capturing && to > capturing, from == checking && to > checking:
 		if err := b.disconnect(ctx, Succeeded); err != nil {
 			return err
 		}

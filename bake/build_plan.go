@@ -48,7 +48,7 @@ func (b *build) plan() error {
 	b.launchAt = len(b.stages)
 	b.stage(launching, s.Launch()...)
 	if !machineless(s) {
-		b.connection(launching, "connect", s)
+		b.connectStage(launching, "connect", s)
 	}
 	b.userSteps(provisioning, BeforeProvision)
 	for i, p := range img.Provisioners {
@@ -90,7 +90,7 @@ func (b *build) planChecks() {
 		step.Name = prefix + step.Name
 		b.stage(checking, step)
 	}
-	b.connection(checking, prefix+"connect", b.check)
+	b.connectStage(checking, prefix+"connect", b.check)
 	for i, c := range b.img.Checks {
 		if !needsMachine(c) {
 			continue
@@ -123,8 +123,8 @@ func (b *build) imageStage(in phase, step Step, digest func() string) {
 	s.record.Image, s.digest = true, digest
 }
 
-// connection adds the stage that connects to the machine of s.
-func (b *build) connection(in phase, name string, to Session) {
+// connectStage adds the stage that connects to the machine of s.
+func (b *build) connectStage(in phase, name string, to Session) {
 	b.stage(in, Step{Name: name, Do: b.connect(to), Undo: b.disconnect})
 	s := b.stages[len(b.stages)-1]
 	s.connects, s.record.Undo = true, false
@@ -189,6 +189,7 @@ func (b *build) connect(s Session) func(context.Context) error {
 		if err != nil {
 			return err
 		}
+		b.connection = m
 		b.machine = &observed{machine: m, run: b.run, hold: b.hold}
 		return nil
 	}
@@ -199,11 +200,11 @@ const closeTimeout = 2 * time.Second
 
 // disconnect closes the connection, if any.
 func (b *build) disconnect(ctx context.Context, _ Outcome) error {
-	if b.machine == nil {
+	m := b.connection
+	b.machine, b.connection, b.handed = nil, nil, false
+	if m == nil {
 		return nil
 	}
-	m := b.machine
-	b.machine = nil
 	limited, stop := clock.WithTimeout(context.WithoutCancel(ctx), b.Clock, closeTimeout)
 	defer stop()
 	closed := make(chan error, 1)
@@ -219,6 +220,16 @@ func (b *build) disconnect(ctx context.Context, _ Outcome) error {
 		b.run.Log.Debug("close connection", slog.String("error", err.Error()))
 	}
 	return nil
+}
+
+// takeOver returns the connection for a step of Session.Capture, once.
+func (b *build) takeOver() Machine {
+	if !b.handed {
+		return nil
+	}
+	m := b.connection
+	b.connection, b.handed = nil, false
+	return m
 }
 
 // checks reports whether a second machine checks the artifact.

@@ -38,8 +38,9 @@ type Session interface {
 	// in another process. It waits while the machine is still booting.
 	Connect(ctx context.Context) (Machine, error)
 
-	// Capture returns the steps from the machine to an existing artifact. The
-	// connection to the machine is closed before the first of them.
+	// Capture returns the steps from the machine to an existing artifact. They can
+	// go on with the connection to the machine: see [Run.TakeMachine]. If they do
+	// not, it is closed after the last of them.
 	Capture() []Step
 
 	// EndCheck returns the steps that start to remove the machine once its checks

@@ -59,6 +59,7 @@ type Run struct {
 
 	lease func(context.Context) error // see CheckLease
 	save  func(context.Context) error // see Checkpoint
+	taken func() Machine              // see TakeMachine
 }
 
 // NewRun returns a Run for testing a Builder without the engine. If c is nil, the
@@ -86,6 +87,17 @@ func (r *Run) Checkpoint(ctx context.Context) error {
 		return nil
 	}
 	return r.save(ctx)
+}
+
+// TakeMachine hands over the connection to the machine, as Session.Connect returned it,
+// to a step of Session.Capture, which must close it. It returns nil if it was taken
+// before or there is none: the process that connected has ended, or the connection
+// was closed. Its commands are not reported as events.
+func (r *Run) TakeMachine() Machine {
+	if r.taken == nil {
+		return nil
+	}
+	return r.taken()
 }
 
 // CommandMark identifies the step at work in this build, for processes that the step

@@ -75,13 +75,17 @@ func (s *session) cleanGuest(ctx context.Context) error {
 	return s.beginStop(ctx)
 }
 
-// withGuest calls do with a new connection to the guest.
+// withGuest calls do with a connection to the guest: that of the provisioners if it is
+// still there.
 func (s *session) withGuest(ctx context.Context, do func(ctx context.Context, m bake.Machine) error) error {
-	m, err := s.Connect(ctx)
-	if err != nil {
-		return err
+	m := s.run.TakeMachine()
+	if m == nil {
+		var err error
+		if m, err = s.Connect(ctx); err != nil {
+			return err
+		}
 	}
-	err = do(ctx, m)
+	err := do(ctx, m)
 	if closeErr := m.Close(); err == nil && closeErr != nil {
 		s.run.Log.Debug("closing the connection", slog.String("error", closeErr.Error()))
 	}

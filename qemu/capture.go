@@ -61,9 +61,13 @@ func (s *session) cleaned() (bool, error) {
 	return false, os.Remove(s.path(cleanName))
 }
 
-// reconnect connects to the guest. If another process may have begun to clean it and it
-// accepts no logins, it is started again: it then takes its keys from the seed once more.
+// reconnect returns a connection to the guest: that of the provisioners if it is still
+// there. If another process may have begun to clean it and it accepts no logins, it is
+// started again: it then takes its keys from the seed once more.
 func (s *session) reconnect(ctx context.Context) (bake.Machine, error) {
+	if m := s.run.TakeMachine(); m != nil {
+		return m, nil
+	}
 	if !s.resumed {
 		return s.connect(ctx, s.builder.SSH.connectTimeout())
 	}

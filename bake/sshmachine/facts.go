@@ -27,7 +27,7 @@ func (g *guestInfo) has(tools ...string) bool {
 }
 
 // guestScript prints lines of the form "name=value", one for each fact and each
-// tool found.
+// tool found. openssl needs libraries and a configuration, so it is tried.
 const guestScript = `IFS= read -r l; echo "input=$l"
 echo "os=$(uname -s)"
 echo "arch=$(uname -m)"
@@ -39,9 +39,10 @@ echo "home=$HOME"
 if [ -r /proc/sys/kernel/random/boot_id ]; then echo "boot=$(cat /proc/sys/kernel/random/boot_id)"; fi
 if [ -r /etc/os-release ]; then (. /etc/os-release; echo "distro=$ID"; echo "version=$VERSION_ID"); fi
 if command -v sudo >/dev/null 2>&1; then echo "sudo=$(command -v sudo)"; fi
-for t in tar gzip sha256sum openssl xargs find scp; do
+for t in tar gzip sha256sum xargs find scp; do
 if command -v $t >/dev/null 2>&1; then echo "tool=$t"; fi
 done
+if openssl dgst -sha256 -r </dev/null >/dev/null 2>&1; then echo "tool=openssl"; fi
 exit 42
 `
 

@@ -198,7 +198,7 @@ func (c *conn) putSessions(ctx context.Context, su *sudo, g *guestInfo, up *bake
 	if hasher == "" {
 		commands = strings.Replace(commands, "| try  |", "|", 1)
 	}
-	t, err := c.startTransferScript(ctx, su, scripts.begin(), commands, scripts.end())
+	t, err := c.startTransferScript(ctx, su, scripts.begin()+"echo ready\n", commands, scripts.end())
 	if err != nil {
 		return err
 	}

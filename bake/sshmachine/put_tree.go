@@ -81,16 +81,13 @@ func (p *treePut) send(ctx context.Context) error {
 // begin starts the transfer script, whose end follows arrive, and leaves out what the
 // machine has already. The caller must close p.script.
 func (p *treePut) begin(ctx context.Context, arrive string) error {
-	const where = `where) printf '%s %s %s %s\n' "$x" "$(id -u)" "$(id -g)" "$w";;` + "\n"
-	t, err := p.startTransferScript(ctx, p.su, p.scripts.begin(), where, arrive+p.scripts.end())
+	const where = `printf '%s %s %s %s\n' "$x" "$(id -u)" "$(id -g)" "$w"` + "\n"
+	t, err := p.startTransferScript(ctx, p.su, p.scripts.begin()+where, "", arrive+p.scripts.end())
 	if err != nil {
 		return err
 	}
 	p.script = t
-	answer, err := t.call("where")
-	if err == nil {
-		err = p.stage.parse(answer)
-	}
+	err = p.stage.parse(t.begun)
 	if err == nil && p.stage.exists {
 		err = p.compare(ctx)
 	}
@@ -100,7 +97,7 @@ func (p *treePut) begin(ctx context.Context, arrive string) error {
 	return err
 }
 
-// parse parses the answer to "where".
+// parse parses the line that the transfer script begins with.
 func (s *stage) parse(answer string) error {
 	const fields = 4
 	words := strings.SplitN(answer, " ", fields)

@@ -1,6 +1,7 @@
 package sshmachine
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -197,18 +198,21 @@ type tailWriter struct {
 
 // Write adds p to the tail and passes it on.
 func (w *tailWriter) Write(p []byte) (int, error) {
-	w.keep(string(p))
+	w.keep(p)
 	if w.next == nil {
 		return len(p), nil
 	}
 	return w.next.Write(p)
 }
 
-func (w *tailWriter) keep(text string) {
+func (w *tailWriter) keep(text []byte) {
 	w.tail.mu.Lock()
 	defer w.tail.mu.Unlock()
+	if last := lastLines(text); len(last) < len(text) {
+		w.line, text = w.line[:0], last
+	}
 	for {
-		line, rest, ended := strings.Cut(text, "\n")
+		line, rest, ended := bytes.Cut(text, []byte("\n"))
 		w.line = append(w.line, line[:min(len(line), tailLineBytes-len(w.line))]...)
 		if !ended {
 			return
@@ -216,6 +220,18 @@ func (w *tailWriter) keep(text string) {
 		w.endLine()
 		text = rest
 	}
+}
+
+// lastLines returns the end of text with the lines that a tail can keep, and the
+// unterminated one.
+func lastLines(text []byte) []byte {
+	at := len(text)
+	for range tailLines + 1 {
+		if at = bytes.LastIndexByte(text[:at], '\n'); at < 0 {
+			return text
+		}
+	}
+	return text[at+1:]
 }
 
 func (w *tailWriter) endLine() {

@@ -120,7 +120,7 @@ func testSandboxCommands(t *testing.T, m *sshmachine.Machine) {
 
 func testSandboxFiles(t *testing.T, m *sshmachine.Machine) {
 	t.Helper()
-	big := bytes.Repeat([]byte("0123456789"), 100_000)
+	big := bytes.Repeat([]byte("0123456789"), 500_000) // openssl computes its digest
 	fsys := fstest.MapFS{
 		"a/b/c": {Data: []byte("deep"), Mode: 0o640}, "it's": {Data: []byte("odd"), Mode: 0o755},
 		"link": {Data: []byte("a/b/c"), Mode: fs.ModeSymlink}, "skip.tmp": {Data: []byte("no"), Mode: 0o644},
@@ -142,6 +142,7 @@ func testSandboxFiles(t *testing.T, m *sshmachine.Machine) {
 		for range 2 {
 			must(t, m.Put(t.Context(), &bake.Upload{Dest: root + "/tree", FS: fsys, Exclude: []string{"*.tmp"}, Sudo: sudo}))
 		}
+		must(t, m.Put(t.Context(), &bake.Upload{Dest: root + "/big tree", FS: fstest.MapFS{"big": {Data: big, Mode: 0o644}}, Sudo: sudo}))
 		if got := runOutput(t, m, &bake.Cmd{Line: "cd " + root + "/tree && cat link && stat -c '%a %U' a/b/c . && ls -A", Sudo: sudo}); got != map[bool]string{
 			false: "deep640 ubuntu\n755 ubuntu\na\nit's\nlink", true: "deep640 root\n755 root\na\nit's\nlink",
 		}[sudo] {

@@ -18,6 +18,7 @@ type transferScript struct {
 	input   *io.PipeWriter
 	output  *io.PipeReader
 	release func() // of the script slot
+	begun   string // what begin printed
 
 	mu     sync.Mutex // held during a call
 	lines  *bufio.Reader
@@ -27,7 +28,7 @@ type transferScript struct {
 	err    error
 }
 
-// startTransferScript starts a script that runs begin, prints "ready" and then
+// startTransferScript starts a script that runs begin, which must print a line, and then
 // executes commands. The command "commit" runs end; commands has the others, as
 // items of a shell case statement.
 func (c *conn) startTransferScript(ctx context.Context, su *sudo, begin, commands, end string) (*transferScript, error) {
@@ -40,7 +41,7 @@ func (c *conn) startTransferScript(ctx context.Context, su *sudo, begin, command
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	script := begin + "echo ready\nwhile read -r c a b; do case $c in\n" + commands +
+	script := begin + "while read -r c a b; do case $c in\n" + commands +
 		"commit)\n" + end + "echo done; exit 0;;\nesac; done\nexit 1\n"
 	commandReader, input := io.Pipe()
 	out, answers := io.Pipe()
@@ -59,7 +60,8 @@ func (c *conn) startTransferScript(ctx context.Context, su *sudo, begin, command
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if _, err := t.readAnswer(); err != nil {
+	var err error
+	if t.begun, err = t.readAnswer(); err != nil {
 		return nil, err
 	}
 	return t, nil

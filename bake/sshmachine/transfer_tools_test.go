@@ -81,3 +81,17 @@ func TestBrokenTools(t *testing.T) {
 		})
 	}
 }
+
+// A big file is sent to a machine whose openssl is there but fails, for want of a library
+// or a configuration.
+func TestBrokenOpenSSL(t *testing.T) {
+	broken := func(_ context.Context, p *sandbox.Process) int {
+		_, _ = fmt.Fprintln(p.Stderr, "openssl: error while loading shared libraries: libssl.so.3")
+		return 127
+	}
+	m := sandboxMachine(t, sandbox.Options{Commands: map[string]sandbox.Command{"openssl": broken}})
+	big := bytes.Repeat([]byte("0123456789"), 500_000)
+	if err := m.Put(t.Context(), &bake.Upload{Content: bytes.NewReader(big), Size: int64(len(big)), Dest: "/tmp/f"}); err != nil {
+		t.Errorf("Put with a broken openssl: %v, want success by sha256sum", err)
+	}
+}

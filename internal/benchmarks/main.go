@@ -1,7 +1,7 @@
 // Command benchmarks runs the tables of docs/benchmarks.md, beside the programs that it
 // compares with, and writes them as Markdown and JSON:
 //
-//	go run ./internal/benchmarks -write                   # all, for the page; takes an hour
+//	go run ./internal/benchmarks -write                   # all, for the page; takes hours
 //	go run ./internal/benchmarks -run '^bake' -runs 3     # some of them, to the terminal
 //
 // Each table is a benchmark of this repository that runs Bakestone and the other programs
@@ -58,7 +58,6 @@ func tables() []table {
 // A Report is what the command writes.
 type Report struct {
 	Machine machine
-	Runs    int
 	Tables  []result
 }
 
@@ -66,6 +65,7 @@ type result struct {
 	table
 
 	Rows []row
+	Runs int
 	Took string
 }
 
@@ -84,7 +84,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	which := flags.String("run", "", "make only tables whose names match `regexp`")
 	runs := flags.Int("runs", 5, "repeat each comparison `n` times, for the medians")
 	asJSON := flags.String("json", "", "write the report to `file` as JSON")
-	write := flags.Bool("write", false, "replace the tables in docs/benchmarks.md")
+	write := flags.Bool("write", false, "replace these tables in docs/benchmarks.md")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("-run: %w", err)
 	}
-	report := Report{Machine: look(ctx), Runs: *runs}
+	report := Report{Machine: look(ctx)}
 	for _, t := range tables() {
 		if !wanted.MatchString(t.Name) {
 			continue
@@ -103,7 +103,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		if err != nil {
 			return fmt.Errorf("table %s: %w", t.Name, err)
 		}
-		report.Tables = append(report.Tables, result{t, rows, time.Since(began).Round(time.Second).String()})
+		report.Tables = append(report.Tables, result{t, rows, t.repeats(*runs), time.Since(began).Round(time.Second).String()})
+		if *write { // now, or tables that took an hour are lost with the next one
+			if err := replaceTables("docs/benchmarks.md", report); err != nil {
+				return err
+			}
+		}
 	}
 	if len(report.Tables) == 0 {
 		return fmt.Errorf("-run %q matches no table", *which)
@@ -118,20 +123,25 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		}
 	}
 	if *write {
-		return replaceTables("docs/benchmarks.md", report.markdown())
+		return nil
 	}
 	_, err = io.WriteString(out, report.markdown())
 	return err
 }
 
+// repeats returns how often the benchmarks are repeated.
+func (t table) repeats(runs int) int {
+	if t.once {
+		return 1
+	}
+	return runs
+}
+
 // measure runs the benchmarks of a table.
 func (t table) measure(ctx context.Context, runs int) ([]row, error) {
 	var rows []row
-	if t.once {
-		runs = 1
-	}
 	for _, pattern := range t.bench {
-		cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", pattern, "-benchtime", fmt.Sprint(runs, "x"), "-timeout", "5h", t.pkg)
+		cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", pattern, "-benchtime", fmt.Sprint(t.repeats(runs), "x"), "-timeout", "5h", t.pkg)
 		cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 		var printed strings.Builder
 		cmd.Stdout, cmd.Stderr = &printed, &printed

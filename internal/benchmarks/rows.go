@@ -58,42 +58,62 @@ var processors = regexp.MustCompile(`-\d+$`)
 
 // markdown returns the tables.
 func (r Report) markdown() string {
+	sections := make([]string, len(r.Tables))
+	for i, t := range r.Tables {
+		sections[i] = t.markdown(r)
+	}
+	return strings.Join(sections, "\n")
+}
+
+// markdown returns the table under a heading, with how it was made.
+func (t result) markdown(r Report) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s. Medians of %d runs.\n", r.Machine, r.Runs)
-	for _, t := range r.Tables {
-		fmt.Fprintf(&b, "\n### %s\n\n%s (%s).\n\n", t.Name, strings.ToUpper(t.About[:1])+t.About[1:], t.Took)
-		var units []string
-		for _, row := range t.Rows {
-			for _, v := range row.Values {
-				if !slices.Contains(units, v.Unit) {
-					units = append(units, v.Unit)
-				}
+	fmt.Fprintf(&b, "### %s\n\n%s.\n%s; medians of %d runs, %s.\n\n", t.Name, strings.ToUpper(t.About[:1])+t.About[1:], r.Machine, t.Runs, t.Took)
+	var units []string
+	for _, row := range t.Rows {
+		for _, v := range row.Values {
+			if !slices.Contains(units, v.Unit) {
+				units = append(units, v.Unit)
 			}
 		}
-		slices.SortStableFunc(units, func(a, b string) int { return strings.Count(a, "/own") - strings.Count(b, "/own") })
-		fmt.Fprintf(&b, "| | %s |\n|---|%s\n", strings.Join(units, " | "), strings.Repeat("---|", len(units)))
-		for _, row := range t.Rows {
-			cells := make([]string, len(units))
-			for _, v := range row.Values {
-				cells[slices.Index(units, v.Unit)] = strconv.FormatFloat(v.Value, 'g', 4, 64)
-			}
-			fmt.Fprintf(&b, "| %s | %s |\n", row.Name, strings.Join(cells, " | "))
+	}
+	slices.SortStableFunc(units, func(a, b string) int { return strings.Count(a, "/own") - strings.Count(b, "/own") })
+	fmt.Fprintf(&b, "| | %s |\n|---|%s\n", strings.Join(units, " | "), strings.Repeat("---|", len(units)))
+	for _, row := range t.Rows {
+		cells := make([]string, len(units))
+		for _, v := range row.Values {
+			cells[slices.Index(units, v.Unit)] = strconv.FormatFloat(v.Value, 'g', 4, 64)
 		}
+		fmt.Fprintf(&b, "| %s | %s |\n", row.Name, strings.Join(cells, " | "))
 	}
 	return b.String()
 }
 
-// replaceTables replaces what is between the marks of a page.
-func replaceTables(page, tables string) error {
+// replaceTables replaces those tables of a page that the report has, and keeps the others.
+func replaceTables(page string, report Report) error {
 	const begin, end = "<!-- tables:begin -->\n", "<!-- tables:end -->\n"
 	text, err := os.ReadFile(page)
 	if err != nil {
 		return err
 	}
 	before, rest, ok := strings.Cut(string(text), begin)
-	_, after, found := strings.Cut(rest, end)
+	old, after, found := strings.Cut(rest, end)
 	if !ok || !found {
 		return fmt.Errorf("%s lacks the marks %q and %q", page, begin, end)
 	}
-	return os.WriteFile(page, []byte(before+begin+tables+end+after), 0o644)
+	sections := map[string]string{}
+	for section := range strings.SplitSeq("\n"+old, "\n### ") {
+		name, _, _ := strings.Cut(section, "\n")
+		sections[name] = "### " + strings.TrimSuffix(section, "\n") + "\n"
+	}
+	for _, t := range report.Tables {
+		sections[t.Name] = t.markdown(report)
+	}
+	var all []string
+	for _, t := range tables() {
+		if section, ok := sections[t.Name]; ok {
+			all = append(all, section)
+		}
+	}
+	return os.WriteFile(page, []byte(before+begin+strings.Join(all, "\n")+end+after), 0o644)
 }

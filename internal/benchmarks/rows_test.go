@@ -20,13 +20,27 @@ func TestTables(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	report := Report{Machine: machine{System: "linux/amd64", Cores: 2}, Runs: 5, Tables: []result{{table{Name: "file", About: "one file"}, rows, "1m0s"}}}
+	report := Report{
+		Machine: machine{System: "linux/amd64", Cores: 2},
+		Tables:  []result{{table{Name: "file-1GiB", About: "one file"}, rows, 5, "1m0s"}},
+	}
 	page := filepath.Join(t.TempDir(), "page.md")
-	const around = "before\n<!-- tables:begin -->\nold\n<!-- tables:end -->\nafter\n"
+	const around = `before
+<!-- tables:begin -->
+### bake
+
+Kept.
+
+### file-1GiB
+
+Old.
+<!-- tables:end -->
+after
+`
 	if err := os.WriteFile(page, []byte(around), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := replaceTables(page, report.markdown()); err != nil {
+	if err := replaceTables(page, report); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(page)
@@ -35,11 +49,14 @@ func TestTables(t *testing.T) {
 	}
 	const want = `before
 <!-- tables:begin -->
-linux/amd64, , 2 cores, ; . Medians of 5 runs.
+### bake
 
-### file
+Kept.
 
-One file (1m0s).
+### file-1GiB
+
+One file.
+linux/amd64, , 2 cores, ; ; medians of 5 runs, 1m0s.
 
 | | s | tar-gcm/own |
 |---|---|---|
@@ -60,7 +77,7 @@ func TestNoTables(t *testing.T) {
 	if rows, err := parse(strings.Replace(printed, "3.5 s", "x s", 1)); err == nil {
 		t.Errorf("parse = %v, want an error about x", rows)
 	}
-	if err := replaceTables(filepath.Join(t.TempDir(), "none"), ""); !errors.Is(err, os.ErrNotExist) {
+	if err := replaceTables(filepath.Join(t.TempDir(), "none"), Report{}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("replaceTables = %v, want ErrNotExist", err)
 	}
 	if err := run(t.Context(), []string{"-run", "^none$"}, nil); err == nil || !strings.Contains(err.Error(), "matches no table") {

@@ -157,6 +157,8 @@ func textBuiltin(name string) Command {
 		return cmp
 	case "diff":
 		return diff
+	case "openssl":
+		return openssl
 	case "base64":
 		return base64Command
 	case "seq":

@@ -57,6 +57,12 @@ func TestTextCommands(t *testing.T) {
 		{name: "tee", script: "echo a | tee f | tee -a f g; cat f g; echo x | tee /proc/nope/f", out: "a\na\na\na\nx\n", err: "No such file", status: 1},
 		{name: "tee as root", script: "echo a | sudo tee /etc/f >/dev/null; cat /etc/f; echo a | tee /etc/f", user: "ubuntu", out: "a\na\n", err: "Permission denied", status: 1},
 		{name: "xargs", script: "printf 'a b\\nc' | xargs echo; printf 'a\\0b c\\0' | xargs -0 -n1 echo; seq 4 | xargs -n 2; printf 'p\\nq\\n' | xargs -I{} echo [{}]; printf '' | xargs -r echo no; echo x | xargs false; echo $?; echo x | xargs nope", out: "a b c\na\nb c\n1 2\n3 4\n[p]\n[q]\n123\n", err: "nope", status: 127},
+		{
+			name: "openssl", script: "printf abc >a; openssl dgst -sha256 a; openssl dgst -sha256 -r a; openssl sha1 <a; openssl md5 -r <a; openssl sha256 -binary a | wc -c; openssl rand -hex 4 | wc -c; seq 30 >b; openssl base64 -in b; openssl base64 -A <a; openssl base64 <b | openssl base64 -d | cmp - b; openssl dgst -x a",
+			out: "SHA2-256(a)= ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\nba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad *a\nSHA1(stdin)= a9993e364706816aba3e25717850c26c9cd0d89d\n900150983cd24fb0d6963f7d28e17f72 *stdin\n32\n9\n" +
+				"MQoyCjMKNAo1CjYKNwo4CjkKMTAKMTEKMTIKMTMKMTQKMTUKMTYKMTcKMTgKMTkK\nMjAKMjEKMjIKMjMKMjQKMjUKMjYKMjcKMjgKMjkKMzAK\nYWJj", err: "Unknown option or message digest: x", status: 1,
+		},
+		{name: "openssl without keys only", script: "openssl req -x509", err: "openssl: req is not supported", status: 1},
 		{name: "sha256sum and md5sum", script: "echo x >f; sha256sum f >s; cat s; sha256sum -c s; md5sum <f; echo y >f; sha256sum -c s", out: "73cb3858a687a8494ca3323053016282f3dad39d42cf62ca4e79dda2aac7d9ac  f\nf: OK\n401b30e3b8b5d629635a5c613cdb7919  -\nf: FAILED\n", err: "did NOT match", status: 1},
 		{name: "cmp and diff", script: "echo a >f; echo a >g; cmp f g && diff f g; echo b >g; cmp -s f g || diff -q f g; diff f g", out: "Files f and g differ\n1c1\n< a\n---\n> b\n", status: 1},
 		{name: "base64", script: "printf hello | base64; echo aGVsbG8= | base64 -d; printf %0100d 0 | base64 -w0 | wc -c", out: "aGVsbG8=\nhello136\n"},

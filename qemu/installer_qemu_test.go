@@ -68,7 +68,7 @@ while :; do /bin/busybox sleep 100; done
 			"answers.sh.tmpl": {Data: []byte(answers)},
 			"greeting":        {Data: []byte("installed by answers\n")},
 		},
-		Timeout: 2 * time.Minute,
+		Timeout: 15 * time.Minute, // of a machine that others keep busy
 	}
 	b := qemu.Builder{
 		Host: qemu.NewHost(t.TempDir(), nil), Source: i, CPUs: 1, Memory: 256 << 20, DiskSize: 1 << 30, Accelerator: qemu.TCG,

@@ -15,7 +15,7 @@ import (
 // agentOf returns an agent for the server.
 func agentOf(s *testenv.PuppetServer, name string) provision.PuppetAgent {
 	return provision.PuppetAgent{
-		Server: "localhost", CertName: name, Environment: "production",
+		Server: testenv.HostOfGuests(), CertName: name, Environment: "production",
 		Args: []string{"--serverport=" + strconv.Itoa(s.Port), "--certificate_revocation=false"},
 	}
 }
@@ -23,7 +23,7 @@ func agentOf(s *testenv.PuppetServer, name string) provision.PuppetAgent {
 func TestPuppetAgent(t *testing.T) {
 	testenv.Need(t, "puppet")
 	m := guest(t, nil, nil)
-	server := testenv.Puppet(t, "localhost")
+	server := testenv.Puppet(t, testenv.HostOfGuests())
 	server.Wait = 2
 	agent := agentOf(server, "web-1.internal")
 	agent.WaitForCert = time.Second

@@ -89,6 +89,13 @@ type Builder struct {
 	// accepted.
 	UserData []byte
 
+	// Ignition is the configuration of a guest that is configured by Ignition instead of
+	// cloud-init: Fedora CoreOS, Flatcar and the like. It is JSON of version 3.0.0 or later, as
+	// butane makes it. The machine gets it by QEMU's fw_cfg with the keys of the build, for the
+	// login SSH.User, which is required unless Image.From is set. Ignition configures machines at their first
+	// boot, and will do so again when the image boots. If nil, there is none.
+	Ignition []byte
+
 	// Tags are added to the artifact. Image.Tags take precedence.
 	Tags map[string]string
 
@@ -130,7 +137,7 @@ type CleanupItem string
 
 // The items that are removed by default.
 const (
-	ClientKey      CleanupItem = guest.ClientKey      // the build's own key, in every authorized_keys
+	ClientKey      CleanupItem = guest.ClientKey      // the build's own key, in every authorized_keys and authorized_keys.d
 	CloudInit      CleanupItem = guest.CloudInit      // its record of the machine, including our user data; per-boot scripts stay
 	HostKeys       CleanupItem = guest.HostKeys       // sshd's; cloud-init creates new ones on every machine
 	MachineID      CleanupItem = guest.MachineID      // systemd's and D-Bus's, which create a new one
@@ -226,6 +233,14 @@ func (b Builder) Validate(img *bake.Image) error {
 	})
 	if _, err := (guest.UserData{User: b.UserData, Boundary: "x"}).Document(); err != nil {
 		invalid("UserData", "%w", err)
+	}
+	if b.Ignition != nil {
+		if err := validateIgnition(b.Ignition); err != nil {
+			invalid("Ignition", "%w", err)
+		}
+		if b.SSH.User == "" && img.From == nil {
+			invalid("SSH.User", `is required by Builder.Ignition: the login is "core" in most images`)
+		}
 	}
 	return errors.Join(append(errs, redacted.Check("Builder", b, "others can read this field, so keep secrets out of it", bake.Invalid))...)
 }

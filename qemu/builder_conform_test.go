@@ -3,6 +3,7 @@
 package qemu_test
 
 import (
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -26,13 +27,6 @@ func longOnly(t *testing.T) {
 // newHost returns a Host with the fake QEMU and the path of a source disk.
 func newHost(t *testing.T) (host *qemu.Host, source string) {
 	t.Helper()
-	t.Setenv(fakeRunning, t.TempDir())
-	return fakeHost(t)
-}
-
-// fakeHost is newHost for parallel tests. Existing does not list its running machines.
-func fakeHost(t *testing.T) (host *qemu.Host, source string) {
-	t.Helper()
 	dir := t.TempDir()
 	source = filepath.Join(dir, "source.qcow2")
 	d := &fakeDisk{Size: 1 << 30, Files: map[string]fakeFile{}}
@@ -42,8 +36,16 @@ func fakeHost(t *testing.T) (host *qemu.Host, source string) {
 	if err := d.write(source); err != nil {
 		t.Fatal(err)
 	}
-	return qemu.NewHost(filepath.Join(dir, "host"), &qemu.HostOptions{Programs: fakePrograms(t), Machines: 8}), source
+	host = qemu.NewHost(filepath.Join(dir, "host"), &qemu.HostOptions{Programs: filepath.Join(dir, "programs"), Machines: 8})
+	linkFakes(t, programsOf(host))
+	return host, source
 }
+
+// programsOf returns the directory of the fake programs of a host.
+func programsOf(host *qemu.Host) string { return filepath.Join(filepath.Dir(host.Dir()), "programs") }
+
+// runningOf returns the directory with a file for each running fake of a host.
+func runningOf(host *qemu.Host) string { return filepath.Join(programsOf(host), fakeRunning) }
 
 // existing lists the images, the directories of machines and the running machines.
 func existing(t *testing.T, host *qemu.Host) []string {
@@ -56,15 +58,15 @@ func existing(t *testing.T, host *qemu.Host) []string {
 		}
 		all = append(all, found...)
 	}
-	if os.Getenv(fakeRunning) == "" {
+	entries, err := os.ReadDir(runningOf(host))
+	if errors.Is(err, os.ErrNotExist) {
 		return all // QEMU is real
 	}
-	entries, err := os.ReadDir(os.Getenv(fakeRunning))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		f, err := os.Open(filepath.Join(os.Getenv(fakeRunning), e.Name()))
+		f, err := os.Open(filepath.Join(runningOf(host), e.Name()))
 		if err != nil {
 			continue // it has just ended
 		}
@@ -83,6 +85,7 @@ func existing(t *testing.T, host *qemu.Host) []string {
 // TestBuilderConforms breaks each step of a bake; in the long form, also those of a machine
 // that checks, which do the same as the first steps of a bake.
 func TestBuilderConforms(t *testing.T) {
+	t.Parallel()
 	o := &baketest.ConformOptions{}
 	if os.Getenv("BAKESTONE_LONG") == "" {
 		o.Breaks = func(step string) bool { return !strings.HasPrefix(step, "check: ") }

@@ -50,7 +50,7 @@ func TestBakeDebianInQEMU(t *testing.T) {
 	img := &bake.Image{
 		Name: "debian",
 		Builder: qemu.Builder{
-			Host: host, Source: qemu.DiskFile(disk), Memory: 512 << 20, Accelerator: qemu.TCG, DiskSize: 2 << 30,
+			Host: host, Source: qemu.DiskFile(disk), Memory: 512 << 20, Accelerator: qemu.TCG, DiskSize: 2 << 30, CPUs: 1, Args: directBoot(disk),
 			UserData: []byte("#cloud-config\nwrite_files:\n- path: /etc/motd\n  content: from the caller\n"),
 		},
 		Provisioners: []bake.Provisioner{

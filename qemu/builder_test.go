@@ -174,9 +174,9 @@ func TestAcceleratorFallback(t *testing.T) {
 }
 
 // pidOf returns the process of the only machine.
-func pidOf(t *testing.T) int {
+func pidOf(t *testing.T, host *qemu.Host) int {
 	t.Helper()
-	entries, err := os.ReadDir(os.Getenv(fakeRunning))
+	entries, err := os.ReadDir(runningOf(host))
 	if err != nil || len(entries) != 1 {
 		t.Fatalf("running machines: %v, %v, want one", entries, err)
 	}
@@ -189,16 +189,17 @@ func pidOf(t *testing.T) int {
 
 // TestKilledQEMU kills QEMU while a provisioner runs: the build starts again, once.
 func TestKilledQEMU(t *testing.T) {
+	t.Parallel()
 	for kills, want := range map[int]string{1: "", 2: "machine is ended: signal: killed"} {
 		img, b := simple(t)
 		begun := 0
 		img.Provisioners = []bake.Provisioner{bake.ProvisionFunc{Do: func(ctx context.Context, m bake.Machine) error {
 			if begun++; begun <= kills {
-				pid := pidOf(t)
+				pid := pidOf(t, b.Host)
 				if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 					t.Error(err)
 				}
-				_ = os.Remove(filepath.Join(os.Getenv(fakeRunning), strconv.Itoa(pid)))
+				_ = os.Remove(filepath.Join(runningOf(b.Host), strconv.Itoa(pid)))
 			}
 			return m.Run(ctx, bake.Sh("sleep 1"))
 		}}}
@@ -216,6 +217,7 @@ func TestKilledQEMU(t *testing.T) {
 
 // TestPowerOffWhileProvisioning ends the machine from inside.
 func TestPowerOffWhileProvisioning(t *testing.T) {
+	t.Parallel()
 	img, b := simple(t)
 	img.Provisioners = []bake.Provisioner{provision.Shell("poweroff; sleep 100").AsRoot()}
 	_, err := bake.Bake(t.Context(), nil, img)
@@ -244,8 +246,9 @@ func TestPowerButton(t *testing.T) {
 
 // TestLimits bakes more images than machines may run at once.
 func TestLimits(t *testing.T) {
+	t.Parallel()
 	shared, source := newHost(t)
-	host := qemu.NewHost(shared.Dir(), &qemu.HostOptions{Programs: fakePrograms(t), Machines: 2, Memory: 1 << 30})
+	host := qemu.NewHost(shared.Dir(), &qemu.HostOptions{Programs: programsOf(shared), Machines: 2, Memory: 1 << 30})
 	var images []*bake.Image
 	var mu sync.Mutex
 	most := 0
@@ -255,7 +258,7 @@ func TestLimits(t *testing.T) {
 			Provisioners: []bake.Provisioner{bake.ProvisionFunc{Do: func(context.Context, bake.Machine) error {
 				mu.Lock()
 				defer mu.Unlock()
-				entries, err := os.ReadDir(os.Getenv(fakeRunning))
+				entries, err := os.ReadDir(runningOf(host))
 				most = max(most, len(entries))
 				return err
 			}}},
@@ -294,7 +297,7 @@ func TestSweep(t *testing.T) {
 }
 
 func TestKeepMachine(t *testing.T) {
-	img, _ := simple(t)
+	img, b := simple(t)
 	img.Provisioners = []bake.Provisioner{bake.ProvisionFunc{Do: func(context.Context, bake.Machine) error { return errors.New("planted") }}}
 	results, err := bake.Bake(t.Context(), &bake.Options{OnFailure: bake.KeepMachine}, img)
 	wantError(t, err, "planted")
@@ -302,7 +305,7 @@ func TestKeepMachine(t *testing.T) {
 	if kept == nil || !strings.HasPrefix(kept.Address, "127.0.0.1:") || kept.User != "root" || kept.Key.Reveal() == "" {
 		t.Fatalf("kept machine %v, want its address, login and key", kept)
 	}
-	if err := syscall.Kill(pidOf(t), syscall.SIGKILL); err != nil {
+	if err := syscall.Kill(pidOf(t, b.Host), syscall.SIGKILL); err != nil {
 		t.Error(err)
 	}
 }

@@ -98,6 +98,11 @@ func (s *session) clean(ctx context.Context, m bake.Machine) error {
 	if err := guest.Clean(ctx, m, s.run, items, s.Keys); err != nil {
 		return err
 	}
+	if again := s.rearm(); again != nil {
+		if err := m.Run(ctx, again); err != nil {
+			return fmt.Errorf("make Ignition run again: %w", err)
+		}
+	}
 	if !s.builder.Capture.NoTrim {
 		err := m.Run(ctx, &bake.Cmd{Line: trim, Sudo: true})
 		if _, failed := errors.AsType[*bake.ExitError](err); failed {

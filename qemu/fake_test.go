@@ -11,8 +11,10 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,7 +26,7 @@ import (
 	"github.com/bakestone-go/bakestone/internal/sandbox"
 )
 
-// The tests' QEMU is the test binary itself, under the names of QEMU's programs. Its
+// The tests' QEMU is the test binary, under the names of QEMU's programs. Its
 // machines are sandboxes, and its disks are JSON behind the magic bytes of a qcow2.
 
 // TestMain runs the fake if the binary was started under the name of a program of
@@ -42,23 +44,60 @@ func TestMain(m *testing.M) {
 	if err := os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0")); err != nil {
 		panic(err)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if fakeDir != "" {
+		if err := os.RemoveAll(fakeDir); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(code)
 }
 
-// fakePrograms returns a directory with the fake under the names of QEMU's programs.
-func fakePrograms(t *testing.T) string {
-	t.Helper()
+// fakeDir is the directory of the binary that fakeBinary has built; empty if there is none.
+var fakeDir string //nolint:gochecknoglobals // of all tests
+
+// fakeBinary returns the binary of the fakes: the test binary, or one without the race detector. The
+// detector would take most of the time that bakes with the fake need.
+var fakeBinary = sync.OnceValues(func() (string, error) { //nolint:gochecknoglobals // of all tests
 	self, err := os.Executable()
+	if err != nil || !raceDetector() {
+		return self, err
+	}
+	compiler, err := exec.LookPath("go")
+	if err != nil {
+		return self, nil // slow, but right
+	}
+	if fakeDir, err = os.MkdirTemp("", "bakestone-fake"); err != nil {
+		return "", err
+	}
+	path := filepath.Join(fakeDir, "qemu.test")
+	if out, err := exec.Command(compiler, "test", "-c", "-race=false", "-vet=off", "-o", path, ".").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the fake: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+// raceDetector reports whether this binary has the race detector.
+func raceDetector() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}
+
+// linkFakes makes a directory with the fake under the names of QEMU's programs.
+func linkFakes(t *testing.T, dir string) {
+	t.Helper()
+	binary, err := fakeBinary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, fakeRunning), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	for _, name := range []string{"qemu-system-x86_64", "qemu-img", "swtpm"} {
-		if err := os.Symlink(self, filepath.Join(dir, name)); err != nil {
+		if err := os.Symlink(binary, filepath.Join(dir, name)); err != nil {
 			t.Skip(err)
 		}
 	}
-	return dir
 }
 
 const fakeMagic = "QFI\xfb"
@@ -268,8 +307,9 @@ func argument(args []string, flag string) string {
 // fakeAccel is the only accelerator that the fake runs with, if set.
 const fakeAccel = "BAKESTONE_FAKE_ACCEL"
 
-// fakeRunning is a directory with a file for each running fake, which has it locked.
-const fakeRunning = "BAKESTONE_FAKE_RUNNING"
+// fakeRunning is a directory beside the fake programs with a file for each one that runs, which has
+// it locked.
+const fakeRunning = "running"
 
 // setLock locks a file for this process, as QEMU its pid file.
 func setLock(f *os.File) error {
@@ -279,11 +319,7 @@ func setLock(f *os.File) error {
 // fakeProcess makes this process and its arguments visible in the directory fakeRunning
 // until release.
 func fakeProcess(args []string) (release func(), err error) {
-	dir := os.Getenv(fakeRunning)
-	if dir == "" {
-		return func() {}, nil
-	}
-	name := filepath.Join(dir, strconv.Itoa(os.Getpid()))
+	name := filepath.Join(filepath.Dir(os.Args[0]), fakeRunning, strconv.Itoa(os.Getpid()))
 	running, err := os.Create(name)
 	if err != nil {
 		return nil, err

@@ -83,6 +83,7 @@ func TestReachSSH(t *testing.T) {
 // TestFingerprintCoversDataDisks expects that an image is reused until a further disk of
 // its source has changed.
 func TestFingerprintCoversDataDisks(t *testing.T) {
+	t.Parallel()
 	base, b := simple(t)
 	b.Disks = []qemu.DataDisk{{Name: "db", Size: 1 << 20}}
 	base.Builder = b
@@ -145,9 +146,9 @@ func TestInvalidHardware(t *testing.T) {
 }
 
 // arguments returns those of the running fake.
-func arguments(t *testing.T) string {
+func arguments(t *testing.T, host *qemu.Host) string {
 	t.Helper()
-	return read(t, os.Getenv(fakeRunning), strconv.Itoa(pidOf(t)))
+	return read(t, runningOf(host), strconv.Itoa(pidOf(t, host)))
 }
 
 // TestNetworks reads the command line of a machine with further networks.
@@ -157,7 +158,7 @@ func TestNetworks(t *testing.T) {
 	img.Builder = b
 	var args string
 	img.Provisioners = []bake.Provisioner{bake.ProvisionFunc{Do: func(context.Context, bake.Machine) error {
-		args = arguments(t)
+		args = arguments(t, b.Host)
 		return nil
 	}}}
 	if _, err := bake.Bake(t.Context(), nil, img); err != nil {

@@ -17,7 +17,7 @@ import (
 func TestSecureBootInQEMU(t *testing.T) {
 	longOnly(t)
 	t.Parallel()
-	b := realBuilder(t)
+	b := diskBuilder(t)
 	testenv.Need(t, "ovmf")
 	testenv.Need(t, "swtpm")
 	b.Memory = 512 << 20 // the loaders need more than the guest

@@ -50,6 +50,7 @@ func firmwareFiles(t *testing.T) (code, vars string) {
 }
 
 func TestVariableStore(t *testing.T) {
+	t.Parallel()
 	code, vars := firmwareFiles(t)
 	for _, keep := range []bool{false, true} {
 		img, b := simple(t)
@@ -161,6 +162,7 @@ func TestFirmwareValidate(t *testing.T) {
 
 // TestTPM expects a TPM for each machine, which ends with it.
 func TestTPM(t *testing.T) {
+	t.Parallel()
 	img, b := simple(t)
 	b.TPM = true
 	img.Builder = b

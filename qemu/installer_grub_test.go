@@ -58,7 +58,7 @@ func TestInstallByKeysInQEMU(t *testing.T) {
 	t.Parallel()
 	const odd = "~!@%^*()_+=-[]:,./?ABCxyz0189"
 	b, i := tinyInstaller(t, `grep -qF ' odd=`+odd+`' /proc/cmdline && dd if=/dev/vdb of=/dev/vda bs=1M && sync && poweroff -f`)
-	i.ISO = qemu.DiskFile(grubISO(t, i.Kernel, i.Initrd))
+	i.ISO = qemu.DiskFile(grubISO(t, qemu.DiskFile(filepath.Join(filepath.Dir(testenv.Need(t, "qemu")), "vmlinuz")), i.Initrd))
 	i.Keys = []qemu.Keys{
 		{WaitFor: "Ask everything", After: time.Second, Text: "c"},
 		{WaitFor: "grub>", Text: "linux /vmlinuz " + i.Append + " 'odd=" + odd + "'\n"},

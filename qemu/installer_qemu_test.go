@@ -62,13 +62,13 @@ while :; do /bin/busybox sleep 100; done
 		t.Fatal(err)
 	}
 	i := qemu.Installer{
-		Kernel: qemu.DiskFile(filepath.Join(filepath.Dir(disk), "vmlinuz")), Initrd: qemu.DiskFile(initrd),
+		Kernel: qemu.DiskFile(filepath.Join(filepath.Dir(disk), "vmlinux")), Initrd: qemu.DiskFile(initrd),
 		Append: "console=ttyS0 quiet panic=-1 net.ifnames=0 no_timer_check answers={{.HTTP}}/answers.sh",
 		Files: fstest.MapFS{
 			"answers.sh.tmpl": {Data: []byte(answers)},
 			"greeting":        {Data: []byte("installed by answers\n")},
 		},
-		Timeout: 2 * time.Minute,
+		Timeout: 15 * time.Minute, // of a machine that others keep busy
 	}
 	b := qemu.Builder{
 		Host: qemu.NewHost(t.TempDir(), nil), Source: i, CPUs: 1, Memory: 256 << 20, DiskSize: 1 << 30, Accelerator: qemu.TCG,

@@ -45,6 +45,7 @@ func TestInstallerConforms(t *testing.T) {
 
 // TestInstallerIsPartOfReuse changes one input of an installer after the other.
 func TestInstallerIsPartOfReuse(t *testing.T) {
+	t.Parallel()
 	host, _ := newHost(t)
 	first := newInstaller(t)
 	bakeWith := func(i qemu.Installer) bake.Status {

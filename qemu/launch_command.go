@@ -49,7 +49,7 @@ func (s *session) command(a Accelerator) []string {
 	if s.detached() { // for the person who looks at it
 		args = append(args, "-vnc", "unix:"+screenName)
 	}
-	args = append(append(args, firmware...), s.tpmArgs()...)
+	args = append(append(append(args, firmware...), s.tpmArgs()...), s.ignitionArgs()...)
 	for _, d := range s.Machine.Disks {
 		// A disk that is being installed need not survive a crash of the host.
 		args = append(args, disk(d.node(), d.file(), "qcow2", options{

@@ -86,6 +86,9 @@ func (s *session) createDisk(ctx context.Context) error {
 	if err := s.createLayers(ctx); err != nil {
 		return err
 	}
+	if err := s.writeIgnition(); err != nil {
+		return err
+	}
 	return s.writeSeed()
 }
 

@@ -106,7 +106,7 @@ func TestLateProcess(t *testing.T) {
 	}
 	var bakes sync.WaitGroup
 	for name, prepare := range tests {
-		host, source := fakeHost(t)
+		host, source := newHost(t)
 		b := prepare(host, source)
 		bakes.Go(func() { b.bake(t, name, host, lease) })
 	}

@@ -77,6 +77,7 @@ func TestOVA(t *testing.T) {
 // TestOVAReadByCOT reads the descriptor with another implementation, Cisco's Common OVF
 // Tool. It knows SHA-1 manifests only and says so, but then reads the package.
 func TestOVAReadByCOT(t *testing.T) {
+	t.Parallel()
 	cot := testenv.Need(t, "cot")
 	d := imported(t)
 	for hardware, want := range map[qemu.Hardware][]string{
@@ -103,6 +104,7 @@ func TestOVAReadByCOT(t *testing.T) {
 
 // TestSignedOVA verifies the signature of a manifest with OpenSSL.
 func TestSignedOVA(t *testing.T) {
+	t.Parallel()
 	openssl := testenv.Need(t, "openssl")
 	d, dir := imported(t), t.TempDir()
 	run := func(args ...string) {

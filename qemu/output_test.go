@@ -147,6 +147,7 @@ func publish(t *testing.T, p bake.Publisher, d *qemu.Disk) {
 }
 
 func TestDiskOutputs(t *testing.T) {
+	t.Parallel()
 	d := imported(t)
 	dir := filepath.Dir(d.Path)
 	for _, output := range []struct {
@@ -179,6 +180,7 @@ func TestDiskOutputs(t *testing.T) {
 
 // TestVMDKReadByDissect reads the outputs with another implementation.
 func TestVMDKReadByDissect(t *testing.T) {
+	t.Parallel()
 	python := testenv.Need(t, "dissect")
 	d := imported(t)
 	path := filepath.Join(t.TempDir(), "x.vmdk")
@@ -196,6 +198,7 @@ print(hashlib.sha256(disk.read(int(sys.argv[2]))).hexdigest())`
 }
 
 func TestBoxes(t *testing.T) {
+	t.Parallel()
 	d := imported(t)
 	dir := t.TempDir()
 	catalog := qemu.BoxCatalog{Path: filepath.Join(dir, "web.json"), Name: "team/web", Version: "1.0.0"}

@@ -38,6 +38,7 @@ func firmwareConfig(t *testing.T, descriptor string) map[string]string {
 
 // TestFirmwareOfOutputs expects that OVAs and boxes say which firmware their image needs.
 func TestFirmwareOfOutputs(t *testing.T) {
+	t.Parallel()
 	d := imported(t)
 	dir := t.TempDir()
 	for _, tt := range []struct {
@@ -69,6 +70,7 @@ func TestFirmwareOfOutputs(t *testing.T) {
 // TestFirmwareReadByCOT reads the descriptor of an OVA for UEFI with another
 // implementation, which keeps the firmware when it writes the package again.
 func TestFirmwareReadByCOT(t *testing.T) {
+	t.Parallel()
 	cot := testenv.Need(t, "cot")
 	d, dir := imported(t), t.TempDir()
 	d.Firmware = qemu.UEFI

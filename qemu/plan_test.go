@@ -19,6 +19,7 @@ import (
 
 // TestPlanIsWhatBakeDoes compares a plan with the events and the files of the bake.
 func TestPlanIsWhatBakeDoes(t *testing.T) {
+	t.Parallel()
 	base, b := simple(t)
 	b.Disks = []qemu.DataDisk{{Name: "db", Size: 1 << 30}}
 	base.Builder = b

@@ -36,6 +36,7 @@ func resumable(host *qemu.Host, source string, detach bool) *bake.Image {
 		Builder: qemu.Builder{
 			Host: host, Source: qemu.DiskFile(source), Accelerator: qemu.TCG, CPUs: 1, Memory: 256 << 20, Detach: detach,
 			PowerOff: "(sleep 0.3; poweroff) >/dev/null 2>&1 &", // so that it can be killed before
+			Args:     directBoot(source),                        // which the fake ignores
 		},
 		Provisioners: []bake.Provisioner{
 			provision.Shell("touch /etc/first", "sync").AsRoot(),
@@ -88,6 +89,7 @@ func TestResumeAfterKill(t *testing.T) {
 		bakeUntilKilled(t)
 		return
 	}
+	t.Parallel()
 	host, source := newHost(t)
 	points := killPoints(t, resumable(host, source, false))
 	for i, point := range points {
@@ -97,7 +99,7 @@ func TestResumeAfterKill(t *testing.T) {
 		}
 		t.Run(point, func(t *testing.T) {
 			host, source := newHost(t)
-			d := resumeAfter(t, point, host, source, fakePrograms(t), i%2 == 1)
+			d := resumeAfter(t, point, host, source, programsOf(host), i%2 == 1)
 			content, err := readFakeDisk(d.Path)
 			if err != nil {
 				t.Fatal(err)

@@ -71,17 +71,19 @@ func (s *session) UnmarshalJSON(record []byte) error {
 
 // The files of a machine, in its directory.
 const (
-	diskName    = "disk.qcow2"
-	seedName    = "seed.iso"
-	consoleName = "console.log"
-	logName     = "qemu.log"
-	pidName     = "qemu.pid"
-	socketName  = "qmp.sock"
-	eventsName  = "events.sock"
-	varsName    = "vars.fd" // UEFI's variable store, here and beside the image
-	screenName  = "vnc.sock"
-	cleanName   = "cleaned" // exists once the guest was cleaned
-	runName     = "run.json"
+	diskName = "disk.qcow2"
+	seedName = "seed.iso"
+
+	ignitionName = "config.ign"
+	consoleName  = "console.log"
+	logName      = "qemu.log"
+	pidName      = "qemu.pid"
+	socketName   = "qmp.sock"
+	eventsName   = "events.sock"
+	varsName     = "vars.fd" // UEFI's variable store, here and beside the image
+	screenName   = "vnc.sock"
+	cleanName    = "cleaned" // exists once the guest was cleaned
+	runName      = "run.json"
 
 	answersName    = "answers.iso" // Installer.Files, with a label
 	installLogName = "install.log" // the console of the installer

@@ -138,9 +138,11 @@ homes=$(cut -d: -f6 /etc/passwd | sort -u)
 for item in $BAKESTONE_ITEMS; do
 	case $item in
 	client-key)
-		for home in $homes; do forget_key "$home/.ssh/authorized_keys"; done ;;
+		for home in $homes; do
+			for file in "$home/.ssh/authorized_keys" "$home"/.ssh/authorized_keys.d/*; do forget_key "$file"; done
+		done ;;
 	authorized-keys)
-		for home in $homes; do empty "$home/.ssh/authorized_keys"; done ;;
+		for home in $homes; do empty "$home/.ssh/authorized_keys" "$home"/.ssh/authorized_keys.d/*; done ;;
 	cloud-init)
 		# A stage that still runs, or is yet to begin, would write its state again.
 		if command -v cloud-init >/dev/null 2>&1; then

@@ -56,12 +56,14 @@ cat >"$dir/early/init" <<END
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 mount -t sysfs sysfs /sys
 mount -t tmpfs tmpfs /run
-mkdir -p /dev/pts /run/sshd /run/lock
+mkdir -p /dev/pts /dev/shm /run/sshd /run/lock
 mount -t devpts devpts /dev/pts
+mount -t tmpfs tmpfs /dev/shm
 busybox ifconfig lo 127.0.0.1
 busybox ifconfig eth0 10.0.2.15 netmask 255.255.255.0
 busybox route add default gw 10.0.2.2
 echo oven >/proc/sys/kernel/hostname
+grep -q ' host.internal$' /etc/hosts || echo '10.0.2.2 host.internal' >>/etc/hosts
 exec /usr/sbin/sshd $@
 END
 cat >"$dir/early/early" <<END
@@ -81,9 +83,18 @@ mv "$dir/early" "$dir/files$inside"
 port=$(sed -n 's/^Port //p' "$dir/files$inside/sshd_config")
 exec qemu-system-x86_64 -nodefaults -no-user-config -display none -serial stdio -no-reboot \
 	-machine q35,accel=tcg -cpu max -smp 2 -m 1024M -device virtio-rng-pci \
-	-kernel "$guests/vmlinuz" -initrd "$dir/initrd" -append "console=ttyS0 quiet panic=-1 net.ifnames=0 no_timer_check rdinit=$inside/early" \
+	-kernel "$guests/vmlinux" -initrd "$dir/initrd" -append "console=ttyS0 quiet panic=-1 net.ifnames=0 no_timer_check rdinit=$inside/early" \
 	-drive "if=none,id=root,format=raw,cache=unsafe,file=$dir/disk" -device virtio-blk-pci,drive=root \
 	-netdev "user,id=net,hostfwd=tcp:127.0.0.1:$port-:$port" -device virtio-net-pci,netdev=net,romfile=`
+
+// HostOfGuests returns the name by which the machines that [Guest] starts reach servers on this
+// host's loopback interface.
+func HostOfGuests() string {
+	if os.Getenv(guestKindVar) == "qemu" {
+		return "host.internal"
+	}
+	return "localhost"
+}
 
 // GuestOptions configures a machine started by Guest. The zero value, or nil, is
 // a machine whose login may run everything with sudo without a password.

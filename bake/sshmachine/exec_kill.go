@@ -16,7 +16,7 @@ import (
 
 const (
 	// killTimeout limits the killing of a command's processes.
-	killTimeout = 15 * time.Second
+	killTimeout = time.Minute
 
 	// Tenths of a second from TERM to KILL: for a command, and for a process
 	// that cleans up first.
@@ -39,6 +39,8 @@ const (
 //
 // A command started a moment ago may not have its mark yet, so the script searches
 // for PATIENCE tenths of a second before it gives up.
+//
+// The time is that of /proc/uptime: on a slow machine a search takes seconds.
 //
 // The script never contains the complete mark, because sshd's ForceCommand puts
 // the script itself into its environment.
@@ -65,7 +67,8 @@ case "$v$o" in *" $2 "* | *" $4 "*) v="$v$p "; more=1 ;; esac
 done
 done
 [ "$v" = ' ' ] && exit 0
-s=TERM; [ "$n" -ge GRACE ] && s=KILL
+read -r t l </proc/uptime && t=${t%.*}${t#*.}; [ "$n" = 0 ] && b=$t
+s=TERM; { [ "$n" -ge GRACE ] || [ $((t-b)) -ge GRACE0 ]; } && s=KILL
 for p in $v; do
 case "$n:$s:AGAIN:$o" in 0:* | *:KILL:*) ;; *:no:*) continue ;; *" $p "*) continue ;; esac
 kill -s $s "$p" 2>/dev/null || SUDOkill -s $s "$p" 2>/dev/null

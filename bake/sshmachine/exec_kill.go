@@ -31,16 +31,15 @@ const (
 // descendants, and the sessions these lead. Descendants are included because sudo
 // replaces the environment. The script sends TERM, after GRACE tenths of a second
 // KILL, and repeats its search until no process remains, including those found
-// before whose parents have exited since, and what these had started unseen. Without /proc it does nothing, leaving
-// only the signal sent over the channel.
+// before whose parents have exited since, and what these had started unseen. It
+// reads the time from /proc/uptime, since a search takes seconds on a slow machine.
+// Without /proc it does nothing, leaving only the signal sent over the channel.
 //
 // If AGAIN is yes, processes that start after the first TERM get it as well: a script
 // of this package may be about to start one, and ignores TERM while it cleans up.
 //
 // A command started a moment ago may not have its mark yet, so the script searches
 // for PATIENCE tenths of a second before it gives up.
-//
-// The time is that of /proc/uptime: on a slow machine a search takes seconds.
 //
 // The script never contains the complete mark, because sshd's ForceCommand puts
 // the script itself into its environment.

@@ -64,3 +64,18 @@ func TestCancelKillsProcesses(t *testing.T) {
 		})
 	}
 }
+
+// On a slow machine, where each search for processes takes seconds, those that ignore TERM
+// are killed as well.
+func TestCancelOnSlowMachine(t *testing.T) {
+	m := connect(t, sshdConfig(testenv.Guest(t, &testenv.GuestOptions{Setup: `mv /usr/bin/grep /usr/bin/real-grep
+printf '#!/bin/sh\nsleep 3\nexec real-grep "$@"\n' >/usr/bin/grep
+chmod 755 /usr/bin/grep`})))
+	ctx, cancel := context.WithCancel(t.Context())
+	up := writerFunc(func(p []byte) (int, error) { cancel(); return len(p), nil })
+	err := m.Run(ctx, &bake.Cmd{Line: "trap '' TERM HUP; echo up; while :; do sleep 86427; done", Stdout: up})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("Run = %v, want Canceled", err)
+	}
+	checkNoProcess(t, "86427")
+}

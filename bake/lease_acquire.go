@@ -81,14 +81,14 @@ func (s *settings) remaining(rec *Record, load func(build string) (*Record, erro
 }
 
 // acquire takes the lease of the build of rec. If another process has it, acquire waits
-// for as long as that lease lasts. It returns ErrLeased if the other process renews it.
+// until it is released or has expired. It returns ErrLeased if the other process renews it.
 // It returns the record as the store has it now. A record that is not in the store is
 // stored, unless it was before.
 func (s *settings) acquire(ctx context.Context, rec *Record) (*hold, *Record, error) {
 	if s.Store == nil {
 		return nil, rec, nil
 	}
-	waited := false
+	var until time.Time // the end of the wait
 	for {
 		if err := context.Cause(ctx); errors.Is(err, ErrSuspended) {
 			return nil, nil, err
@@ -106,15 +106,18 @@ func (s *settings) acquire(ctx context.Context, rec *Record) (*hold, *Record, er
 			return nil, nil, fmt.Errorf("load the record that covers it: %w", err)
 		}
 		if left > 0 {
-			if waited || s.impatient {
+			at := s.time().Now()
+			if s.impatient || !until.IsZero() && !at.Before(until) {
 				return nil, nil, fmt.Errorf("%w: %s", ErrLeased, now.Lease.Owner)
 			}
-			waited = true
-			s.emit(Event{
-				Kind: Message, Time: s.Clock.Now(), Image: now.Image, Build: now.Build, Delay: left,
-				Text: fmt.Sprintf("waiting %v to see whether %s still works on this build", left.Round(time.Millisecond), now.Lease.Owner),
-			})
-			if err := s.time().Sleep(ctx, left); err != nil {
+			if until.IsZero() {
+				until = at.Add(left)
+				s.emit(Event{
+					Kind: Message, Time: s.Clock.Now(), Image: now.Image, Build: now.Build, Delay: left,
+					Text: fmt.Sprintf("waiting %v to see whether %s still works on this build", left.Round(time.Millisecond), now.Lease.Owner),
+				})
+			}
+			if err := s.time().Sleep(ctx, min(until.Sub(at), releaseInterval)); err != nil {
 				return nil, nil, err
 			}
 			continue
@@ -125,6 +128,9 @@ func (s *settings) acquire(ctx context.Context, rec *Record) (*hold, *Record, er
 		}
 	}
 }
+
+// releaseInterval is the time between looks whether another process has released a lease.
+const releaseInterval = time.Second
 
 // storeTimeout bounds the calls of a store while there is no lease.
 const storeTimeout = time.Minute

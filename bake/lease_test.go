@@ -68,6 +68,30 @@ func onlyRecord(t *testing.T, store bake.Store) *bake.Record {
 	return rec
 }
 
+// TestLeaseIsReleased resumes a build that another process works on. It waits for the end of
+// that work, but not for that of the lease.
+func TestLeaseIsReleased(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory, store := baketest.NewBuilder(nil), bake.MemoryStore()
+		img := pausing(memory, 10*time.Second)
+		img.Provisioners = append(img.Provisioners, bake.ProvisionFunc{Name: "fail", Version: "1", Do: func(context.Context, bake.Machine) error { return errPlanted }})
+		started := time.Now()
+		first := make(chan error, 1)
+		go func() {
+			_, err := bake.Bake(t.Context(), &bake.Options{Store: store}, img)
+			first <- err
+		}()
+		time.Sleep(5 * time.Second)
+		results, err := bake.Bake(t.Context(), &bake.Options{Store: store, Resume: []*bake.Record{onlyRecord(t, store)}}, img)
+		if took := time.Since(started); len(results) != 1 || results[0].Status != bake.StatusFailed || took > 15*time.Second {
+			t.Errorf("Bake = %v, %v after %v, want that the build has failed after 10 s", results, err, took)
+		}
+		if err := <-first; !errors.Is(err, errPlanted) {
+			t.Errorf("Bake = %v, want %v", err, errPlanted)
+		}
+	})
+}
+
 // TestLeaseIsRenewed tries to resume and to undo a build that another process works on,
 // while a step takes much longer than the lease.
 func TestLeaseIsRenewed(t *testing.T) {

@@ -103,6 +103,7 @@ func TestLimitsAlternatives(t *testing.T) {
 				}}},
 			}
 			calls.Go(func() {
+				time.Sleep(time.Duration(i) * time.Second) // so that all runs have one order
 				if _, err := bake.Bake(t.Context(), &bake.Options{Limits: limits}, img); err != nil {
 					t.Error(err)
 				}

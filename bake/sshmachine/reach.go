@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
@@ -64,11 +65,15 @@ func (m *Machine) ReachSSH(ctx context.Context, use func(ctx context.Context, ac
 	return m.relay(ctx, run)
 }
 
-// killMarked kills the processes that another program left on the machine.
+// killMarked kills the processes that another program left on the machine. If it is gone,
+// they are too.
 func (m *Machine) killMarked(ctx context.Context, tag string) {
 	ctx, cancel := context.WithTimeout(ctx, killTimeout)
 	defer cancel()
-	c, err := m.conn(ctx)
+	const reconnecting = 15 * time.Second
+	limited, stop := context.WithTimeout(ctx, reconnecting)
+	defer stop()
+	c, err := m.conn(limited)
 	if err != nil {
 		m.cfg.Logger.WarnContext(ctx, "command may still be running on the machine", slog.String("addr", m.cfg.Addr), slog.Any("error", err))
 		return

@@ -31,8 +31,7 @@ type build struct {
 	events  int64         // the number of the last event
 
 	machine     Machine  // while connected
-	connection  Machine  // of machine, which reports what is done
-	handed      bool     // connection is for Run.TakeMachine
+	connection  Machine  // of machine; once that is nil, for Run.TakeMachine
 	found       Artifact // an artifact that makes the build unnecessary
 	good        bool     // the artifact is promoted and stays
 	source      Artifact // of Image.From; valid once the build has started
@@ -331,8 +330,8 @@ func (b *build) runStages(ctx context.Context, from int) error {
 func (b *build) transition(ctx context.Context, from, to phase) error {
 	switch {
 	case from <= provisioning && to == capturing:
-		b.machine, b.handed = nil, true
-	case from <= provisioning && to > provisioning, from <= capturing && to > capturing, from == checking && to > checking:
+		b.machine = nil
+	case from <= capturing && to > capturing, from == checking && to > checking:
 		if err := b.disconnect(ctx, Succeeded); err != nil {
 			return err
 		}

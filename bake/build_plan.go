@@ -201,7 +201,7 @@ const closeTimeout = 2 * time.Second
 // disconnect closes the connection, if any.
 func (b *build) disconnect(ctx context.Context, _ Outcome) error {
 	m := b.connection
-	b.machine, b.connection, b.handed = nil, nil, false
+	b.machine, b.connection = nil, nil
 	if m == nil {
 		return nil
 	}
@@ -224,11 +224,11 @@ func (b *build) disconnect(ctx context.Context, _ Outcome) error {
 
 // takeOver returns the connection for a step of Session.Capture, once.
 func (b *build) takeOver() Machine {
-	if !b.handed {
+	if b.machine != nil {
 		return nil
 	}
 	m := b.connection
-	b.connection, b.handed = nil, false
+	b.connection = nil
 	return m
 }
 

@@ -17,11 +17,12 @@ func openssl(_ context.Context, p *Process) int {
 		return p.fail(1, "the interactive mode is not supported by this machine")
 	}
 	command, args := p.Args[1], p.Args[2:]
+	if opensslHas(command) {
+		return p.opensslDigest(command, args)
+	}
 	switch command {
 	case "dgst":
 		return p.opensslDigest("sha256", args)
-	case "md5", "sha1", "sha224", "sha256", "sha384", "sha512":
-		return p.opensslDigest(command, args)
 	case "rand":
 		return p.opensslRandom(args)
 	case "base64":
@@ -33,6 +34,18 @@ func openssl(_ context.Context, p *Process) int {
 	return p.fail(1, "%s is not supported by this machine", command)
 }
 
+// opensslWidth is the number of characters in a line of base64.
+const opensslWidth = 64
+
+// opensslHas reports whether openssl has a digest of that name.
+func opensslHas(digest string) bool {
+	switch digest {
+	case "md5", "sha1", "sha224", "sha256", "sha384", "sha512":
+		return true
+	}
+	return false
+}
+
 // opensslDigest prints digests of files, or of the input.
 func (p *Process) opensslDigest(digest string, args []string) int {
 	show := func(sum, name, digest string) string {
@@ -42,17 +55,17 @@ func (p *Process) opensslDigest(digest string, args []string) int {
 		return strings.ToUpper(digest) + "(" + name + ")= " + sum + "\n"
 	}
 	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
-		switch option := args[0][1:]; option {
-		case "md5", "sha1", "sha224", "sha256", "sha384", "sha512":
+		switch option := args[0][1:]; {
+		case opensslHas(option):
 			digest = option
-		case "r":
+		case option == "r":
 			show = func(sum, name, _ string) string { return sum + " *" + name + "\n" }
-		case "binary":
+		case option == "binary":
 			show = func(sum, _, _ string) string {
 				raw, _ := hex.DecodeString(sum) // which is hexadecimal
 				return string(raw)
 			}
-		case "hex":
+		case option == "hex":
 		default:
 			return p.fail(1, "dgst: Unknown option or message digest: %s", option)
 		}
@@ -79,7 +92,7 @@ func (p *Process) opensslRandom(args []string) int {
 		case "-hex":
 			encode = func(raw []byte) string { return hex.EncodeToString(raw) + "\n" }
 		case "-base64":
-			encode = opensslLines
+			encode = func(raw []byte) string { return base64Lines(raw, opensslWidth) }
 		default:
 			return p.fail(1, "rand: %s is not supported by this machine", args[0])
 		}
@@ -132,23 +145,10 @@ func (p *Process) opensslBase64(args []string) int {
 			}
 			p.print(string(raw))
 		case oneLine:
-			p.print(base64.StdEncoding.EncodeToString(data))
+			p.print(base64Lines(data, 0))
 		default:
-			p.print(opensslLines(data))
+			p.print(base64Lines(data, opensslWidth))
 		}
 		return nil
 	})
-}
-
-// opensslLines encodes raw in base64, 64 characters in each line.
-func opensslLines(raw []byte) string {
-	const width = 64
-	var b strings.Builder
-	text := base64.StdEncoding.EncodeToString(raw)
-	for len(text) > 0 {
-		n := min(width, len(text))
-		b.WriteString(text[:n] + "\n")
-		text = text[n:]
-	}
-	return b.String()
 }

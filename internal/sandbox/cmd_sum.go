@@ -166,15 +166,23 @@ func base64Command(_ context.Context, p *Process) int {
 			return err
 		}
 		data, err := p.readAll(r)
-		text := base64.StdEncoding.EncodeToString(data)
-		for width > 0 && len(text) > width {
-			p.print(text[:width], "\n")
-			text = text[width:]
-		}
-		p.print(text)
-		if width > 0 && text != "" {
-			p.print("\n")
-		}
+		p.print(base64Lines(data, width))
 		return err
 	})
+}
+
+// base64Lines encodes raw in lines of the given width, or in one without an end if that
+// is zero.
+func base64Lines(raw []byte, width int) string {
+	text := base64.StdEncoding.EncodeToString(raw)
+	if width == 0 {
+		return text
+	}
+	var b strings.Builder
+	for len(text) > 0 {
+		n := min(width, len(text))
+		b.WriteString(text[:n] + "\n")
+		text = text[n:]
+	}
+	return b.String()
 }

@@ -3,7 +3,6 @@
 package ec2_test
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"io"
@@ -20,6 +19,7 @@ import (
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 	"github.com/bakestone-go/bakestone/internal/testenv"
 	"github.com/bakestone-go/bakestone/internal/testenv/disktest"
+	"github.com/bakestone-go/bakestone/internal/testenv/usage"
 )
 
 // A speedPeer is a program that uploads a disk.
@@ -69,64 +69,33 @@ func speedPeers(t *testing.T, dir, key string) []speedPeer {
 	return peers
 }
 
-// figures are what a process took.
-type figures struct {
-	wall, cpu time.Duration
-	memory    int // KiB
-	said      string
-}
-
 // measure runs a command.
-func measure(t *testing.T, key string, command []string) figures {
+func measure(t *testing.T, key string, command []string) usage.Usage {
 	t.Helper()
-	var out bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), command[0], command[1:]...)
-	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID="+key, "AWS_SECRET_ACCESS_KEY=secret")
-	start := time.Now()
-	if err := cmd.Start(); err != nil {
+	used, err := usage.Of(cmd, "")
+	if err != nil {
 		t.Fatal(err)
 	}
-	var f figures
-	ended := make(chan error)
-	go func() { ended <- cmd.Wait() }()
-	for running := true; running; {
-		select {
-		case err := <-ended:
-			if running = false; err != nil {
-				t.Fatalf("%s: %v\n%s", command[0], err, &out)
-			}
-		case <-time.After(10 * time.Millisecond): // the kernel's maximum, but gone with the process
-			f.memory = max(f.memory, peakMemory(cmd.Process.Pid))
-		}
-	}
-	f.wall, f.cpu = time.Since(start), cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime()
-	f.said, _, _ = strings.Cut(out.String(), "\n")
-	return f
-}
-
-// peakMemory returns the most memory that a process had, or 0 if that is not known. That
-// of wait4 may be its parent's.
-func peakMemory(pid int) int {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0
-	}
-	_, rest, _ := strings.Cut(string(status), "VmHWM:")
-	line, _, _ := strings.Cut(rest, "kB")
-	n, _ := strconv.Atoi(strings.TrimSpace(line)) // a process that has ended has none
-	return n
+	return used
 }
 
 // median returns the median of what one thing took.
-func median(all []figures) string {
-	middle := func(less func(a, b figures) int) figures {
-		return slices.SortedFunc(slices.Values(all), less)[len(all)/2]
+func median(all []usage.Usage) string {
+	middle := func(of func(usage.Usage) int64) int64 {
+		values := make([]int64, len(all))
+		for i, u := range all {
+			values[i] = of(u)
+		}
+		slices.Sort(values)
+		return values[len(values)/2]
 	}
-	wall := middle(func(a, b figures) int { return cmp.Compare(a.wall, b.wall) }).wall
-	cpu := middle(func(a, b figures) int { return cmp.Compare(a.cpu, b.cpu) }).cpu
-	memory := middle(func(a, b figures) int { return cmp.Compare(a.memory, b.memory) }).memory
-	return fmt.Sprintf("%6.2f s  %5.2f s of CPU  %4d MiB  %s", wall.Seconds(), cpu.Seconds(), memory>>10, all[0].said)
+	clock := time.Duration(middle(func(u usage.Usage) int64 { return int64(u.Clock) }))
+	processor := time.Duration(middle(func(u usage.Usage) int64 { return int64(u.Processor) }))
+	memory := middle(func(u usage.Usage) int64 { return u.Memory })
+	said, _, _ := strings.Cut(all[0].Output, "\n")
+	return fmt.Sprintf("%6.2f s  %5.2f s of CPU  %4d MiB  %s", clock.Seconds(), processor.Seconds(), memory>>20, said)
 }
 
 // TestDiskSpeed prints a table of uploads to ec2test, the median of several turns. Each
@@ -148,7 +117,7 @@ func TestDiskSpeed(t *testing.T) {
 	one, eight := filepath.Join(dir, "one.raw"), filepath.Join(dir, "eight.raw")
 	writeRandomDisk(t, one, 1<<30, 1<<30)
 	writeRandomDisk(t, eight, 8<<30, 1<<30)
-	took := map[string][]figures{}
+	took := map[string][]usage.Usage{}
 	row := func(disk, peer string) string { return fmt.Sprintf("%-26s %-16s", disk, peer) }
 	var rows []string
 	run := func(server *ec2test.Server, name string, p speedPeer, disk string, sizeGiB int) {

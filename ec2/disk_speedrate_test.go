@@ -99,7 +99,7 @@ func TestDiskRate(t *testing.T) {
 	command := speedProgram(t, dir, login.AccessKeyID)("disk")
 	for _, more := range [][]string{nil, {"-limits"}} { // by default limits hold
 		puts.times = nil
-		f := measure(t, login.AccessKeyID, append(command(front.URL, disk, sizeGiB), append(more, "-sums", "")...))
+		used := measure(t, login.AccessKeyID, append(command(front.URL, disk, sizeGiB), append(more, "-sums", "")...))
 		most, first := 0, 0
 		for last, at := range puts.times {
 			for at.Sub(puts.times[first]) >= time.Second {
@@ -109,6 +109,6 @@ func TestDiskRate(t *testing.T) {
 		}
 		took := puts.times[len(puts.times)-1].Sub(puts.times[0])
 		t.Logf("%v: %.0f blocks a second, at most %d in any second, documented are %.0f; %.2f s of CPU in %.2f s", more,
-			float64(len(puts.times))/took.Seconds(), most, awsapi.DocumentedEBS("PutSnapshotBlock").Requests.PerSecond, f.cpu.Seconds(), f.wall.Seconds())
+			float64(len(puts.times))/took.Seconds(), most, awsapi.DocumentedEBS("PutSnapshotBlock").Requests.PerSecond, used.Processor.Seconds(), used.Clock.Seconds())
 	}
 }

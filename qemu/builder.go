@@ -90,10 +90,11 @@ type Builder struct {
 	UserData []byte
 
 	// Ignition is the configuration of a guest that is configured by Ignition instead of
-	// cloud-init: Fedora CoreOS, Flatcar and the like. It is JSON of version 3.0.0 or later, as
-	// butane makes it. The machine gets it by QEMU's fw_cfg with the keys of the build, for the
-	// login SSH.User, which is required unless Image.From is set. Ignition configures machines at their first
-	// boot, and will do so again when the image boots. If nil, there is none.
+	// cloud-init: Fedora CoreOS, Flatcar and the like. It is JSON of version 3.0.0 or
+	// later, as butane makes it. The machine gets it by QEMU's fw_cfg with the keys of the
+	// build, for the login SSH.User, which is required unless Image.From is set. Ignition
+	// configures machines at their first boot, and will do so again when the image boots.
+	// If nil, there is none.
 	Ignition []byte
 
 	// Tags are added to the artifact. Image.Tags take precedence.

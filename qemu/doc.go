@@ -40,7 +40,9 @@
 // The guest needs cloud-init, or whatever reads a NoCloud seed: a small disk labeled
 // cidata, on which the guest finds the login's public key and its own host key. So the
 // connection is verified without trusting the first answer. Guests with Ignition find
-// them in Builder.Ignition; guests without either need SSH.Auth and SSH.HostKey. The guest has virtio devices and user networking: it
+// them in Builder.Ignition; guests without either need SSH.Auth and SSH.HostKey.
+//
+// The guest has virtio devices and user networking: it
 // reaches the networks of the baking host, and also the services that listen on the
 // host's loopback, at 10.0.2.2. Nothing reaches the guest but a port on loopback that
 // leads to its SSH server. Builder.Hardware and Builder.Networks change that.

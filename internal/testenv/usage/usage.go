@@ -17,6 +17,7 @@ type Usage struct {
 	Processor time.Duration // of all
 	Own       time.Duration // of the processor, without the children that were left out
 	Memory    int64         // resident and not shared, at most at once, in bytes; without those left out
+	Output    string        // what it printed
 }
 
 // Of runs cmd to its end. Children whose names begin with the prefix are left out; empty
@@ -36,7 +37,7 @@ func Of(cmd *exec.Cmd, leaveOut string) (Usage, error) {
 	if err != nil {
 		return u, fmt.Errorf("%q: %w\n%s", cmd.Args, err, out.String())
 	}
-	u.Clock = time.Since(began)
+	u.Clock, u.Output = time.Since(began), out.String()
 	u.Processor = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	if leaveOut == "" {
 		u.Own = u.Processor

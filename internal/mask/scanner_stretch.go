@@ -14,17 +14,19 @@ func (s *scanner) stretch() (from int) {
 		i = s.sift(i)
 		for behind := min(i+2*gram, len(text)); i < behind; i++ {
 			b := v.bytes[text[i]]
-			for b&sieveKeep == 0 && i+1 < len(text) && text[i] == text[i+1] {
-				i++ // which means the same
-			}
-			if b&(sieveLook|sieveLine) != 0 && s.changes(i) {
+			if b&(sieveLook|sieveLine) != 0 {
+				for b&sieveKeep == 0 && i+1 < len(text) && text[i] == text[i+1] {
+					i++ // which means the same
+				}
 				if n := s.skip(i); n > 0 {
 					i += n - 1
 					continue
 				}
-				from = s.back(i, gram+1) + 1
-				s.sifted, s.upTo, s.kept, s.skipped = i+1, i+1, 0, s.skipped[:0]
-				return from
+				if s.changes(i) {
+					from = s.back(i, gram+1) + 1
+					s.sifted, s.upTo, s.kept, s.skipped = i+1, i+1, 0, s.skipped[:0]
+					return from
+				}
 			}
 			s.kept = s.kept<<(b&sieveKeep) | uint32(b>>8)
 			if v.grams.kinds(s.kept) != 0 && b&sieveKeep != 0 {

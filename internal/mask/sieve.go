@@ -60,8 +60,8 @@ func (s *sieve) addSecret(value string) {
 		}
 	}
 	s.begin(value)
-	for _, first := range hexDigits(value[0]) {
-		for _, second := range append(hexDigits(value[1]), "00", "0x", "0X") { // 00 in UTF-16
+	for _, first := range digitsOf(value[0]) {
+		for _, second := range append(digitsOf(value[1]), "00", "0x", "0X") { // 00 in UTF-16
 			s.begin(first + second)
 		}
 	}
@@ -75,8 +75,8 @@ func (s *sieve) addSecret(value string) {
 	}
 }
 
-// hexDigits returns the digits of a byte in either case.
-func hexDigits(b byte) []string {
+// digitsOf returns the hexadecimal digits of a byte in either case.
+func digitsOf(b byte) []string {
 	lower := hex.EncodeToString([]byte{b})
 	return []string{lower, strings.ToUpper(lower)}
 }

@@ -2,7 +2,6 @@ package mask
 
 import (
 	"encoding/base64"
-	"encoding/hex"
 	"strconv"
 	"strings"
 )
@@ -84,15 +83,11 @@ func (s *starts) add(value string) {
 }
 
 func (s *starts) addNumbers(value string) {
-	digits := func(b byte) [2]string {
-		lower := hex.EncodeToString([]byte{b})
-		return [...]string{lower, strings.ToUpper(lower)}
-	}
-	for i, first := range digits(value[0]) {
+	for i, first := range digitsOf(value[0]) {
 		for _, second := range []byte{value[1], 0} { // 0 for UTF-16
-			s.begin(first+digits(second)[i], asHex)
+			s.begin(first+digitsOf(second)[i], asHex)
 			for _, sep := range []byte(separators) {
-				s.begin(first+string(sep)+digits(second)[i], asHex)
+				s.begin(first+string(sep)+digitsOf(second)[i], asHex)
 			}
 		}
 		for _, sep := range []string{", ", "; ", "  ", ",0", " 0"} { // further separators, and 0x

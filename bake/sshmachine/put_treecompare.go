@@ -143,7 +143,7 @@ func (p *treePut) candidates(ctx context.Context) (files, dirs []entry, err erro
 	names := nameList(all)
 	const longestFields = 256 // before the name
 	// stat fails for files that are missing.
-	script := `xargs -0 stat -c '%a %s %u %U %g %G %F|%n' 2>/dev/null; exit 0`
+	script := "xargs -0 stat -c '%a %s " + idFormat("u", p.up.Owner) + " " + idFormat("g", p.up.Group) + " %F|%n' 2>/dev/null; exit 0"
 	err = p.ask(ctx, script, names, func(r io.Reader) error {
 		return eachLine(r, len(names)+longestFields*len(all), func(line string) {
 			text, name, _ := strings.Cut(line, "|")
@@ -166,7 +166,7 @@ func (p *treePut) candidates(ctx context.Context) (files, dirs []entry, err erro
 }
 
 // statKind is the field of candidates' stat after which nothing is looked at.
-const statKind = 6
+const statKind = 4
 
 // eachLine calls f with each line of an answer of at most the given size.
 func eachLine(from io.Reader, limit int, f func(line string)) error {
@@ -199,7 +199,16 @@ func (p *treePut) matches(e entry, stat []string) bool {
 		group = strconv.Itoa(p.stage.gid)
 	}
 	return stat[0] == posixsh.Mode(e.mode) && stat[1] == strconv.FormatInt(e.size, 10) &&
-		slices.Contains(stat[2:4], owner) && slices.Contains(stat[4:6], group)
+		stat[2] == owner && stat[3] == group
+}
+
+// idFormat returns the format with which stat prints an owner or group as it is given: by
+// name only if necessary, since stat searches the accounts for each file.
+func idFormat(letter, given string) string {
+	if _, err := strconv.Atoi(given); err != nil && given != "" {
+		letter = strings.ToUpper(letter)
+	}
+	return "%" + letter
 }
 
 // sums returns the digests of files.

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sync/errgroup"
@@ -214,20 +215,22 @@ func idFormat(letter, given string) string {
 // sums returns the digests of files.
 func (s *sourceTree) sums(ctx context.Context, files []entry) ([]string, error) {
 	sums := make([]string, len(files))
+	var next atomic.Int64
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	unreported := newProgress(nil, 0)
-	for i, e := range files {
+	for range runtime.GOMAXPROCS(0) {
 		group.Go(func() error {
-			if err := context.Cause(ctx); err != nil {
-				return err
+			sum, unreported := sha256.New(), newProgress(nil, 0)
+			buffer := make([]byte, copyBufferSize)
+			for i := next.Add(1) - 1; i < int64(len(files)); i = next.Add(1) - 1 {
+				if err := context.Cause(ctx); err != nil {
+					return err
+				}
+				sum.Reset()
+				if err := copyFile(sum, s.fsys, files[i], buffer, unreported); err != nil {
+					return err
+				}
+				sums[i] = hexDigest(sum)
 			}
-			sum := sha256.New()
-			buffer := make([]byte, min(max(e.size, 1), copyBufferSize))
-			if err := copyFile(sum, s.fsys, e, buffer, unreported); err != nil {
-				return err
-			}
-			sums[i] = hexDigest(sum)
 			return nil
 		})
 	}

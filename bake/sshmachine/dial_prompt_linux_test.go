@@ -1,7 +1,10 @@
+//go:build linux
+
 package sshmachine_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"sync/atomic"
 	"syscall"
@@ -33,7 +36,11 @@ func TestLoginAcknowledges(t *testing.T) {
 		if err != nil {
 			return nil, err
 		}
-		return &toldConn{conn.(*net.TCPConn), &told}, nil
+		tcp, ok := conn.(*net.TCPConn)
+		if !ok {
+			return nil, fmt.Errorf("the dialer returned a %T", conn)
+		}
+		return &toldConn{tcp, &told}, nil
 	}
 	m := connect(t, cfg)
 	login := told.Load()

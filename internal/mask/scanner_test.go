@@ -72,7 +72,7 @@ func known(m *Masker) []string {
 // TestScannerRandom checks the scanner with broken and mixed encodings of secrets, with more
 // in the long form, with BAKESTONE_LONG=1.
 func TestScannerRandom(t *testing.T) {
-	rounds := uint64(4_000)
+	rounds := uint64(1_500)
 	if os.Getenv("BAKESTONE_LONG") != "" {
 		rounds = 20_000
 	}

@@ -165,6 +165,7 @@ func TestCommands(t *testing.T) {
 }
 
 func TestPortsAndHTTP(t *testing.T) {
+	testenv.Need(t, "curl") // or wget
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/" {
 			http.Error(w, "not here", http.StatusNotFound)

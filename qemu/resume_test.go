@@ -37,6 +37,8 @@ func resumable(host *qemu.Host, source string, detach bool) *bake.Image {
 			Host: host, Source: qemu.DiskFile(source), Accelerator: qemu.TCG, CPUs: 1, Memory: 256 << 20, Detach: detach,
 			PowerOff: "(sleep 0.3; poweroff) >/dev/null 2>&1 &", // so that it can be killed before
 			Args:     directBoot(source),                        // which the fake ignores
+			Ignition: []byte(ignitionConfig),                    // which the real guest ignores
+			SSH:      qemu.SSH{User: "root"},
 		},
 		Provisioners: []bake.Provisioner{
 			provision.Shell("touch /etc/first", "sync").AsRoot(),

@@ -23,8 +23,9 @@ const (
 )
 
 // fakeIgnition is as much of Ignition as refuses to configure a machine twice. It returns what it
-// prints if it fails.
-func fakeIgnition(args []string, disk *memfs.FS) (failure string, err error) {
+// prints if it fails. A machine that is killed before its first sync was interrupted: it has what
+// Ignition made, and not its result.
+func fakeIgnition(args []string, disk *memfs.FS, save func() error) (failure string, err error) {
 	if !slices.Contains(args, "name=opt/com.coreos/config,file=config.ign") {
 		return "", nil
 	}
@@ -40,7 +41,7 @@ func fakeIgnition(args []string, disk *memfs.FS) (failure string, err error) {
 		if _, err := disk.Stat(ignitionMade); err == nil {
 			return "\nIgnition failed: A file exists there already and overwrite is false\n", nil
 		}
-		err = disk.WriteFile(ignitionMade, nil, 0o600)
+		err = errors.Join(disk.WriteFile(ignitionMade, nil, 0o600), save())
 	}
 	return "", errors.Join(err, disk.WriteFile(ignitionResult, nil, 0o600))
 }

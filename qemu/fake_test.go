@@ -395,7 +395,7 @@ func runFakeSystem(args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	stuck, err := fakeIgnition(args, disk)
+	stuck, err := fakeIgnition(args, disk, func() error { return overlay.save(disk) })
 	if err != nil {
 		return 0, err
 	}

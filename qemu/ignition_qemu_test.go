@@ -1,4 +1,4 @@
-//go:build unix
+//go:build linux
 
 package qemu_test
 
@@ -130,18 +130,18 @@ func ignitionGuest(t *testing.T) qemu.Builder {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.Source, b.SSH.User, b.GuestCleanup = qemu.DiskFile(diskOf(t, results[0]).Path), "core", qemu.GuestCleanup{}
-	for i, arg := range b.Args {
-		if b.Args[max(0, i-1)] == "-initrd" {
-			b.Args[i] = filepath.Join(t.TempDir(), "initrd")
-			err = os.WriteFile(b.Args[i], initrd, 0o600)
-		} else if strings.HasPrefix(arg, "console=") {
-			b.Args[i] += " ignition.platform.id=qemu"
-		}
-	}
-	if err != nil {
+	// The files of a guest are in one directory.
+	dir := t.TempDir()
+	source := filepath.Join(dir, "disk.qcow2")
+	if err := errors.Join(
+		os.Rename(diskOf(t, results[0]).Path, source),
+		os.Symlink(filepath.Join(filepath.Dir(disk), "vmlinux"), filepath.Join(dir, "vmlinux")),
+		os.WriteFile(filepath.Join(dir, "initrd"), initrd, 0o600),
+	); err != nil {
 		t.Fatal(err)
 	}
+	b.Source, b.Args, b.SSH.User, b.GuestCleanup = qemu.DiskFile(source), directBoot(source), "core", qemu.GuestCleanup{}
+	b.Args[len(b.Args)-1] += " ignition.platform.id=qemu"
 	return b
 }
 
@@ -151,6 +151,22 @@ func TestIgnitionInQEMU(t *testing.T) {
 	longOnly(t)
 	b := ignitionGuest(t)
 	t.Run("bakes", func(t *testing.T) { t.Parallel(); bakeWithIgnition(t, b) })
+	// With its keys removed, the guest lets in again only by Ignition.
+	t.Run("resumes", func(t *testing.T) {
+		t.Parallel()
+		host := qemu.NewHost(t.TempDir(), nil)
+		d := resumeAfter(t, "clean-up: the guest has been cleaned", host, b.Source.String(), "", false)
+		err := d.ReadDisks(t.Context(), func(disks bake.SystemDisks) error {
+			files, err := rootOf(disks.Disks[0])
+			if err == nil {
+				_, err = files.Stat(ignitionMade)
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
 	for name, test := range map[string]struct{ config, want string }{
 		"other content": {
 			config: `{"ignition": {"version": "3.4.0"}, "storage": {"files": [{"path": "/etc/caller.conf", "contents": {"source": "data:,other", "verification": {"hash": "sha512-` + strings.Repeat("0", 128) + `"}}}]}}`,
@@ -164,7 +180,7 @@ func TestIgnitionInQEMU(t *testing.T) {
 			b := b
 			b.Host, b.Ignition = qemu.NewHost(t.TempDir(), nil), []byte(test.config)
 			key := ""
-			_, err := bake.Bake(t.Context(), &bake.Options{Observe: func(e bake.Event) {
+			_, err := bake.Bake(t.Context(), &bake.Options{Observe: func(bake.Event) {
 				if _, c, err := readIgnitionFile(t.Context(), b.Host); err == nil {
 					key = c.keys()["/etc/ssh/ssh_host_ed25519_key"]
 				}
@@ -191,7 +207,9 @@ func TestIgnitionInQEMU(t *testing.T) {
 	}
 }
 
+// bakeWithIgnition bakes an image and checks it, and another one from it.
 func bakeWithIgnition(t *testing.T, b qemu.Builder) {
+	t.Helper()
 	b.Host, b.Ignition = qemu.NewHost(t.TempDir(), nil), []byte(callersIgnition)
 	var machines []ignitionFile
 	var results []string
@@ -274,12 +292,7 @@ func (c diskCheck) CheckArtifact(ctx context.Context, a bake.Artifact) error {
 // nothingOfBuild reports what an image has of the machine that it was made of, and if Ignition will
 // not configure its machines.
 func nothingOfBuild(disk bake.Disk, keys map[string]string) error {
-	table, err := partition.Read(disk, disk.Size())
-	if err != nil {
-		return err
-	}
-	root := table.Partitions[1]
-	files, err := ext4.Open(io.NewSectionReader(disk, root.Start, root.Size), root.Size)
+	files, err := rootOf(disk)
 	if err != nil {
 		return err
 	}
@@ -313,4 +326,14 @@ func nothingOfBuild(disk bake.Disk, keys map[string]string) error {
 		}
 		return err
 	}))...)
+}
+
+// rootOf opens the root file system of the tests' guest.
+func rootOf(disk bake.Disk) (*ext4.FS, error) {
+	table, err := partition.Read(disk, disk.Size())
+	if err != nil {
+		return nil, err
+	}
+	root := table.Partitions[1]
+	return ext4.Open(io.NewSectionReader(disk, root.Start, root.Size), root.Size)
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/bakestone-go/bakestone/qemu"
 )
 
-const ignitionConfig = `{"ignition": {"version": "3.4.0"}, "storage": {"files": [{"path": "/etc/motd", "contents": {"source": "data:,baked"}}]}}`
+const ignitionConfig = `{"ignition": {"version": "3.4.0"}, "storage": {"files": [{"path": "/etc/caller.conf", "contents": {"source": "data:,baked"}}]}}`
 
 // machineFile reads a file in the directory of the running machine of a host.
 func machineFile(ctx context.Context, host *qemu.Host, name string) (string, error) {

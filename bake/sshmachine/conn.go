@@ -207,6 +207,7 @@ func (c *conn) tryOpenSession() (ssh.Channel, <-chan *ssh.Request, error) {
 	}()
 	select {
 	case o := <-result:
+		c.route.prompt.begun.Store(true)
 		return o.channel, o.requests, o.err
 	case <-c.lost:
 		return nil, nil, c.lostError()

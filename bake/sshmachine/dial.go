@@ -36,6 +36,7 @@ type route struct {
 	hostKey ssh.PublicKey // presented by the client's server
 	key     string        // the public key that logged in, in wire format; empty if none did
 	network *countingConn // to the nearest hop
+	prompt  *promptConn   // below it
 	closers []io.Closer
 
 	// serve answers the requests of the client's server until the connection is
@@ -70,7 +71,8 @@ func dialHops(ctx context.Context, cfg *Config, hops []Hop) (*route, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &route{closers: []io.Closer{network}, network: &countingConn{Conn: network}}
+	prompt := &promptConn{Conn: network}
+	r := &route{closers: []io.Closer{network}, network: &countingConn{Conn: prompt}, prompt: prompt}
 	var conn net.Conn = r.network
 	// Closing the network connection is the only way to interrupt package ssh.
 	stop := context.AfterFunc(ctx, func() { _ = network.Close() })

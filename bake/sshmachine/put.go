@@ -313,8 +313,9 @@ func (f *fileScripts) begin() string {
 // end sets owner and mode, and renames the temporary file to dest.
 func (f *fileScripts) end() string {
 	var b strings.Builder
+	b.WriteString(moveScript)
 	if f.login != "" {
-		b.WriteString(`mv -f "$f" "$t" || exit 1` + "\n")
+		b.WriteString(`move "$t" "$f" || exit 1` + "\n")
 	}
 	owner := f.owner
 	if owner == "" && f.login != "" {
@@ -323,6 +324,6 @@ func (f *fileScripts) end() string {
 	if owner != "" {
 		fmt.Fprintf(&b, "chown %s \"$t\" || exit 1\n", quote(owner))
 	}
-	fmt.Fprintf(&b, "chmod %s \"$t\" && mv -f \"$t\" \"$d\" || exit 1\n", octal(f.mode))
+	fmt.Fprintf(&b, "chmod %s \"$t\" && move \"$d\" \"$t\" || exit 1\n", octal(f.mode))
 	return b.String()
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sync/errgroup"
@@ -143,7 +144,7 @@ func (p *treePut) candidates(ctx context.Context) (files, dirs []entry, err erro
 	names := nameList(all)
 	const longestFields = 256 // before the name
 	// stat fails for files that are missing.
-	script := `xargs -0 stat -c '%a %s %u %U %g %G %F|%n' 2>/dev/null; exit 0`
+	script := "xargs -0 stat -c '%a %s " + idFormat("u", p.up.Owner) + " " + idFormat("g", p.up.Group) + " %F|%n' 2>/dev/null; exit 0"
 	err = p.ask(ctx, script, names, func(r io.Reader) error {
 		return eachLine(r, len(names)+longestFields*len(all), func(line string) {
 			text, name, _ := strings.Cut(line, "|")
@@ -166,7 +167,7 @@ func (p *treePut) candidates(ctx context.Context) (files, dirs []entry, err erro
 }
 
 // statKind is the field of candidates' stat after which nothing is looked at.
-const statKind = 6
+const statKind = 4
 
 // eachLine calls f with each line of an answer of at most the given size.
 func eachLine(from io.Reader, limit int, f func(line string)) error {
@@ -199,26 +200,37 @@ func (p *treePut) matches(e entry, stat []string) bool {
 		group = strconv.Itoa(p.stage.gid)
 	}
 	return stat[0] == posixsh.Mode(e.mode) && stat[1] == strconv.FormatInt(e.size, 10) &&
-		slices.Contains(stat[2:4], owner) && slices.Contains(stat[4:6], group)
+		stat[2] == owner && stat[3] == group
+}
+
+// idFormat returns the format with which stat prints an owner or group as it is given: by
+// name only if necessary, since stat searches the accounts for each file.
+func idFormat(letter, given string) string {
+	if _, err := strconv.Atoi(given); err != nil && given != "" {
+		letter = strings.ToUpper(letter)
+	}
+	return "%" + letter
 }
 
 // sums returns the digests of files.
 func (s *sourceTree) sums(ctx context.Context, files []entry) ([]string, error) {
 	sums := make([]string, len(files))
+	var next atomic.Int64
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	unreported := newProgress(nil, 0)
-	for i, e := range files {
+	for range runtime.GOMAXPROCS(0) {
 		group.Go(func() error {
-			if err := context.Cause(ctx); err != nil {
-				return err
+			sum, unreported := sha256.New(), newProgress(nil, 0)
+			buffer := make([]byte, copyBufferSize)
+			for i := next.Add(1) - 1; i < int64(len(files)); i = next.Add(1) - 1 {
+				if err := context.Cause(ctx); err != nil {
+					return err
+				}
+				sum.Reset()
+				if err := copyFile(sum, s.fsys, files[i], buffer, unreported); err != nil {
+					return err
+				}
+				sums[i] = hexDigest(sum)
 			}
-			sum := sha256.New()
-			buffer := make([]byte, min(max(e.size, 1), copyBufferSize))
-			if err := copyFile(sum, s.fsys, e, buffer, unreported); err != nil {
-				return err
-			}
-			sums[i] = hexDigest(sum)
 			return nil
 		})
 	}

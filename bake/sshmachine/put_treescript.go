@@ -70,13 +70,9 @@ func (t *treeScripts) end() string {
 		fmt.Fprintf(&b, "chown -hR %s \"$s/t\" || exit 1\n", quote(owner))
 	}
 	fmt.Fprintf(&b, script, "m")
-	move := `xargs -0 -r /bin/sh -c 'mv -f "$@" "$0/"' "$2"`
-	if !t.xargs {
-		move = ""
-	}
-	b.WriteString(mergeScript(move))
-	b.WriteString(`if [ -d "$d" ]; then merge "$s/t" "${d%/}" || exit 1` + "\n")
-	fmt.Fprintf(&b, "else chmod %s \"$s/t\" && mv \"$s/t\" \"$d\" || exit 1; fi\n", octal(t.root))
+	b.WriteString(moveScript + mergeScript)
+	b.WriteString(`if [ -d "$d" ]; then q=${d%/}; (cd "$s/t" && merge ./) || exit 1` + "\n")
+	fmt.Fprintf(&b, "else chmod %s \"$s/t\" && move \"$d\" \"$s/t\" || exit 1; fi\n", octal(t.root))
 	b.WriteString(removeScript)
 	return b.String()
 }
@@ -108,17 +104,17 @@ const removeScript = `if [ -f "$s/x" ]; then (cd "$d" && try xargs -0 rm -f) <"$
 if [ -f "$s/y" ]; then (cd "$d" && try xargs -0 rmdir) <"$s/y" || exit 1; fi
 `
 
-// mergeScript defines the shell function merge FROM TO, which moves the contents of
-// one directory into another, merging directories that exist in both, also through
-// links that the shell function follow permits. move is the
-// command that moves the NUL-separated names on its input; if empty, mv is called
-// for each.
-func mergeScript(move string) string {
-	const each = `for e in * .[!.]* ..?*; do if [ -e "$e" ] || [ -L "$e" ]; then `
-	script := "merge() (\ncd \"$1\" || exit 1\n" +
-		each + `if [ -d "$e" ] && [ ! -L "$e" ] && [ -d "$2/$e" ]; then follow "$2/$e" && merge "$1/$e" "$2/$e" && rmdir "$1/$e" || exit 1; fi; fi; done` + "\n"
-	if move == "" {
-		return script + each + `mv -f "./$e" "$2/" || exit 1; fi; done` + "\n)\n"
-	}
-	return script + each + `printf '%s\0' "./$e"; fi; done | ` + move + "\n)\n"
-}
+// mergeScript defines the shell function merge DIR/, which moves what a directory below the
+// working one has to the one of the same name below $q. Directories that both have are
+// merged, also through links that the shell function follow permits. Few programs are
+// started, which takes longer than anything else.
+const mergeScript = "merge() {\n" +
+	eachEntry + inBoth + `; then follow "$q/$e" && merge "$e/" || return 1; fi; done` + "\n" +
+	eachEntry + inBoth + `; then :; elif ` + isThere + `; then set -- "$@" "$e"; if [ $# -gt 100 ]; then move "$q/$@" && set -- "$1" || return 1; fi; fi; done` + "\n" +
+	`[ $# -eq 1 ] || move "$q/$@"` + "\n}\n"
+
+const (
+	eachEntry = `for e in "$1"* "$1".[!.]* "$1"..?*; do if `
+	inBoth    = `[ -d "$e" ] && [ ! -L "$e" ] && [ -d "$q/$e" ]`
+	isThere   = `[ -e "$e" ] || [ -L "$e" ]`
+)

@@ -75,6 +75,13 @@ while [ -n "$r" ]; do p=$p/${r%%%%/*}; case $r in */*) r=${r#*/};; *) r='';; esa
 `, uid, quote(strings.TrimPrefix(name, "/")))
 }
 
+// moveScript defines the shell function move TO FROM…, which fails unless mv moved all.
+const moveScript = `move() {
+m=$1; shift; mv -f "$@" "$m" || return 1
+for e; do if [ -e "$e" ] || [ -L "$e" ]; then echo "mv: exit status 0, but $e was not moved" >&2; return 1; fi; done
+}
+`
+
 // copyFile copies a file, which must still have the size it had when listed, e.size.
 func copyFile(to io.Writer, fsys fs.FS, e entry, buffer []byte, report *progress) error {
 	file, err := fsys.Open(e.name)

@@ -174,6 +174,23 @@ func BenchmarkTransfer(b *testing.B) {
 	}
 }
 
+// BenchmarkLogin logs in, runs a command and logs out, beside OpenSSH's client.
+func BenchmarkLogin(b *testing.B) {
+	x := newTransfer(b, 0, b.TempDir())
+	args := append(openSSHArgs(b, x.server, x.addr, "-p"), x.server.User+"@127.0.0.1")
+	x.benchmark(b, func(*transfer) []program {
+		return []program{
+			{"bakestone", func(string) {
+				m, err := sshmachine.Connect(b.Context(), sshdConfig(x.server))
+				must(b, err)
+				must(b, m.Run(b.Context(), &bake.Cmd{Line: "true"}))
+				must(b, m.Close())
+			}},
+			x.shell("ssh", `ssh "$@" true`, args...),
+		}
+	}, nil)
+}
+
 // A transfer is what the programs of BenchmarkTransfer work on.
 type transfer struct {
 	tb         testing.TB

@@ -38,6 +38,9 @@ func TestBrokenTools(t *testing.T) {
 	big := bytes.Repeat([]byte("0123456789"), 30_000) // more than a small file
 	tree := fstest.MapFS{"a": {Data: big, Mode: 0o644}, "b": {Data: []byte("b"), Mode: 0o644}}
 	putTree := func(m *sshmachine.Machine) error { return m.Put(t.Context(), &bake.Upload{FS: tree, Dest: "/tmp/x"}) }
+	mergeTree := func(m *sshmachine.Machine) error {
+		return m.Put(t.Context(), &bake.Upload{FS: tree, Dest: "/home/ubuntu"})
+	}
 	putFile := func(m *sshmachine.Machine) error {
 		return m.Put(t.Context(), &bake.Upload{Content: strings.NewReader("x"), Dest: "/tmp/f"})
 	}
@@ -72,6 +75,9 @@ func TestBrokenTools(t *testing.T) {
 		"digest of download fails":     {"sha256sum", loud, getFile, "no digest from the machine: no space left"},
 		"xargs":                        {"xargs", silent, putTree, "xargs: exit status 3"},
 		"mv":                           {"mv", loud, putFile, "no space left"},
+		"mv moves no file":             {"mv", early, putFile, "mv: exit status 0, but"},
+		"mv moves no tree":             {"mv", early, putTree, "mv: exit status 0, but"},
+		"mv merges no tree":            {"mv", early, mergeTree, "mv: exit status 0, but"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := sandboxMachine(t, sandbox.Options{Commands: map[string]sandbox.Command{test.tool: test.run}})

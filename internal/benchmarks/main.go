@@ -44,6 +44,7 @@ func tables() []table {
 	}
 	return []table{
 		{Name: "bake", About: "AMIs with one script and one file on moto and one sshd, with Packer; states take no time, or as long as on EC2", pkg: "./ec2", bench: []string{"BakeBesidePacker"}},
+		{Name: "login", About: "a login and one command", pkg: "./bake/sshmachine", bench: []string{"Login"}},
 		transfer("files-1MiB", "200 files of 1 MiB", "200x1MiB"),
 		transfer("file-1GiB", "one file of 1 GiB", "1GiB"),
 		transfer("files-1k", "1,000 files of 1 to 8 KiB", "1000small"),

@@ -18,9 +18,9 @@ func wordOf(text string) uint64 {
 
 // A gramTable is a set of grams and how secrets may begin with each of them.
 type gramTable struct {
-	hashes [1 << hashBits]bool // of the grams
-	slots  []gramSlot          // by longer hashes
-	used   int                 // slots
+	hashes [1 << hashBits]uint8 // 1 for the hashes of grams
+	slots  []gramSlot           // by longer hashes
+	used   int                  // slots
 }
 
 type gramSlot struct {
@@ -52,7 +52,7 @@ func (t *gramTable) find(text string, i int) int {
 
 // may reports whether the table may have the gram.
 func (t *gramTable) may(gram uint32) bool {
-	return t.hashes[hash(gram)]
+	return t.hashes[hash(gram)] != 0
 }
 
 // kinds returns how a secret may begin with the gram.
@@ -74,7 +74,7 @@ func (t *gramTable) slot(gram uint32) *gramSlot {
 }
 
 func (t *gramTable) add(gram uint32, as kinds) {
-	t.hashes[hash(gram)] = true
+	t.hashes[hash(gram)] = 1
 	if t.used >= len(t.slots)/2 {
 		old := t.slots
 		t.slots = make([]gramSlot, max(1024, 2*len(old)))

@@ -18,6 +18,11 @@ type scanner struct {
 	asText junction // of the bytes around the special ones
 	asCode junction // the same for base64, without spaces
 	spaced bool     // asCode differs
+
+	upTo    int    // where the stretch ends that is looked at
+	sifted  int    // how far the sieve has come
+	kept    uint32 // the last bytes that it has kept, the last one lowest
+	skipped []span // the last sequences that it has skipped
 }
 
 func newScanner(s *starts, text string) *scanner { return &scanner{starts: s, text: text, end: -1} }
@@ -25,37 +30,53 @@ func newScanner(s *starts, text string) *scanner { return &scanner{starts: s, te
 // next returns the first position from p on where a secret may begin, and how, or
 // len(text).
 func (s *scanner) next(p int) (int, kinds) {
-	for ; p < len(s.text); p++ {
+	for p < len(s.text) {
+		if p >= s.upTo {
+			p = max(p, s.stretch())
+		}
+		if at, as := s.look(p); as != 0 {
+			return at, as
+		}
+		p = max(p, s.upTo)
+	}
+	return len(s.text), 0
+}
+
+// look is next within the stretch.
+func (s *scanner) look(p int) (int, kinds) {
+	for ; p < s.upTo; p++ {
 		if s.end < p {
 			s.findEnd(p)
 		}
 		if at, as := s.plain(p); as != 0 {
 			return at, as
 		}
-		if p = max(p, s.end-gram); p < s.end && s.quiet(p) {
+		p = max(p, s.end-gram)
+		if p < s.end && p < s.upTo && s.quiet(p) {
 			p = s.end
 		}
-		for ; p < s.end; p++ {
+		for ; p < min(s.end, s.upTo); p++ {
 			if as := s.kindsAt(p); as != 0 {
 				return p, as
 			}
 		}
-		if p < len(s.text) && s.begins {
+		if p == s.end && p < s.upTo && s.begins {
 			return p, asAny
 		}
 		for s.length == 1 && p+2 < len(s.text) && s.text[p] == s.text[p+1] && s.text[p] == s.text[p+2] {
 			p++ // which means the same
 		}
 	}
-	return len(s.text), 0
+	return 0, 0
 }
 
 // plain looks for a position before the last four plain bytes.
 func (s *scanner) plain(p int) (int, kinds) {
-	if p+gram >= s.end {
+	end := min(s.end, s.upTo+gram)
+	if p+gram >= end {
 		return 0, 0
 	}
-	text := s.text[p:s.end]
+	text := s.text[p:end]
 	for i := s.grams.find(text, 0); i < len(text)-gram; i = s.grams.find(text, i+1) {
 		as := s.grams.kinds(gramOf(text[i:]))
 		if as&asBase64Lead != 0 && i > 0 {

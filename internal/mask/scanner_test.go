@@ -16,7 +16,7 @@ import (
 // that is written in parts with text that is masked at once.
 func checkScanner(t *testing.T, m *Masker, text string, part int) {
 	t.Helper()
-	if m.starts == nil {
+	if m.starts == nil || m.starts.value[0] { // a NUL at the beginning may be one of UTF-16
 		return
 	}
 	found := map[int]kinds{}
@@ -32,12 +32,13 @@ func checkScanner(t *testing.T, m *Masker, text string, part int) {
 	for p := range len(text) {
 		as := asAny
 		start := text[p:min(len(text), p+gram+1)]
-		switch {
-		case strings.Contains(text[p:], "   ") && !strings.Contains(text, "\n0000020"):
+		if strings.Contains(text[p:], "   ") && !strings.Contains(text, "\n0000020") {
 			continue // od -c writes all bytes apart
-		case text[p] == '0' && found[p] == 0:
-			continue // leading zeros do not belong to a number
-		case strings.Contains(start, " ") && !strings.ContainsFunc(start, func(r rune) bool { return r < 256 && m.starts.special[r] }):
+		}
+		if text[p] == '0' && found[p]&asDecimal == 0 {
+			as &^= asDecimal // leading zeros do not belong to a number
+		}
+		if strings.Contains(start, " ") && !strings.ContainsFunc(start, func(r rune) bool { return r < 256 && m.starts.special[r] }) {
 			as &^= asBase64 | asBase64Lead // which has spaces only at the ends of lines
 		}
 		if want, got := from(p, as), from(p, found[p]); got != want && !betweenLists.MatchString(text[p:want]) {
@@ -58,7 +59,7 @@ func checkScanner(t *testing.T, m *Masker, text string, part int) {
 }
 
 // betweenLists matches the end of a list of numbers and the beginning of another one.
-var betweenLists = regexp.MustCompile(`^[0-9a-fA-F]+\]?\[`)
+var betweenLists = regexp.MustCompile(`^[0-9a-fA-F]+[]; ]*\[`)
 
 func known(m *Masker) []string {
 	var all []string
@@ -71,7 +72,7 @@ func known(m *Masker) []string {
 // TestScannerRandom checks the scanner with broken and mixed encodings of secrets, with more
 // in the long form, with BAKESTONE_LONG=1.
 func TestScannerRandom(t *testing.T) {
-	rounds := uint64(4_000)
+	rounds := uint64(1_500)
 	if os.Getenv("BAKESTONE_LONG") != "" {
 		rounds = 20_000
 	}
@@ -96,7 +97,7 @@ func checkScannerRandom(t *testing.T, seed uint64) {
 		}
 		return b.String()
 	}
-	secret := random(Shortest + r.IntN(8))
+	secret := random(Shortest + r.IntN(16))
 	m := &Masker{}
 	m.Add(secret)
 	trimmed := strings.TrimSpace(secret)
@@ -106,10 +107,10 @@ func checkScannerRandom(t *testing.T, seed uint64) {
 	}
 	breaks := []string{
 		`\n`, "70", "61", "62", "31", `\x61`, "&quot;", "&#97;", "%61", "%22", "=61", "\n  ", "=\n", "=\r\n", "\x1b[0m", "\x1b]0;a\a", "\xc2\x9bm", "97", " 98",
-		"YWI", "FiN", "hY", "\n0000020   ", `\u0061`, `\/`, "$'", "$$", "%25", "&amp;", `"`, `'`, "\"\n\"", "%0A", "\r\n", "\x00", "\b", "\ba", `" "`, "' \\\n  '", "&%61mp;",
+		"YWI", "FiN", "hY", "\n0000020   ", `\u0061`, `\/`, "$'", "$$", "%25", "&amp;", `"`, `'`, "\"\n\"", "%0A", "\r\n", "\x00", "\b", "\ba", `" "`, "' \\\n  '", "&%61mp;", "…", " …", "=31", "000", "\n\n0000020   ", `\q`, "^a", "`1",
 	}
 	if e := encoded[r.IntN(len(encoded))]; len(e) > Shortest { // a secret that begins as another one does
-		m.Add(random(1) + e[:Shortest] + random(4))
+		m.Add(random(1) + e[:min(len(e), Shortest+r.IntN(8))] + random(4))
 	}
 	var b strings.Builder
 	for range r.IntN(8) {
@@ -131,5 +132,6 @@ func checkScannerRandom(t *testing.T, seed uint64) {
 			b.WriteString(e[i:])
 		}
 	}
-	checkScanner(t, m, b.String(), 1+r.IntN(9))
+	filler := strings.Repeat([]string{"-", "k", "k-", "/k"}[r.IntN(4)], r.IntN(9))
+	checkScanner(t, m, filler+b.String()+filler, 1+r.IntN(9))
 }

@@ -2,7 +2,6 @@ package mask
 
 import (
 	"encoding/base64"
-	"encoding/hex"
 	"strconv"
 	"strings"
 )
@@ -20,6 +19,7 @@ type starts struct {
 	single [256]kinds     // of the first character
 	pairs  [1 << 16]kinds // of the first two characters
 	grams  gramTable      // of the first four characters
+	sieve  sieve
 }
 
 // kinds are the ways in which a secret may begin.
@@ -36,7 +36,7 @@ const (
 )
 
 func newStarts() *starts {
-	s := &starts{}
+	s := &starts{sieve: newSieve()}
 	for _, b := range []byte("\\%&'\"$=+^`\r\n\x00\b\x1b\x9b\xc2") {
 		s.special[b] = true
 		s.stops[b] = b != '+'
@@ -62,6 +62,7 @@ func (s *starts) beginPair(first, second byte, as kinds) {
 
 // add adds the beginnings of value in every encoding.
 func (s *starts) add(value string) {
+	s.sieve.addSecret(value)
 	s.value[value[0]] = true
 	for _, b := range []byte(value[:gram]) {
 		s.early[b] = true
@@ -82,22 +83,18 @@ func (s *starts) add(value string) {
 }
 
 func (s *starts) addNumbers(value string) {
-	digits := func(b byte) [2]string {
-		lower := hex.EncodeToString([]byte{b})
-		return [...]string{lower, strings.ToUpper(lower)}
-	}
-	for i, first := range digits(value[0]) {
+	for i, first := range digitsOf(value[0]) {
 		for _, second := range []byte{value[1], 0} { // 0 for UTF-16
-			s.begin(first+digits(second)[i], asHex)
+			s.begin(first+digitsOf(second)[i], asHex)
 			for _, sep := range []byte(separators) {
-				s.begin(first+string(sep)+digits(second)[i], asHex)
+				s.begin(first+string(sep)+digitsOf(second)[i], asHex)
 			}
 		}
 		for _, sep := range []string{", ", "; ", "  ", ",0", " 0"} { // further separators, and 0x
 			s.begin(first+sep, asHex)
 		}
 	}
-	for _, sep := range append(strings.Split(separators, ""), ", ") {
+	for _, sep := range append(strings.Split(separators, ""), ", ", "; ", "  ") {
 		numbers := make([]string, 0, gram-1)
 		for _, b := range []byte(value[:gram-1]) {
 			numbers = append(numbers, strconv.Itoa(int(b)))
@@ -106,28 +103,42 @@ func (s *starts) addNumbers(value string) {
 	}
 }
 
-// addBase64 adds value at each of its three offsets in base64. A gram consists of
-// characters that depend on value alone. At two of the offsets, value begins within
-// the character before.
+// addBase64 adds value at each of its three offsets in base64. At two of the offsets, value
+// begins within the character before.
 func (s *starts) addBase64(value string) {
-	value = value[:min(len(value), 2*gram)]
+	eachBase64(value[:min(len(value), 2*gram)], func(text string, lead []byte) {
+		if lead == nil {
+			s.begin(text, asBase64)
+			return
+		}
+		s.begin(text, asBase64Lead)
+		for _, c := range lead {
+			s.beginPair(c, text[0], asBase64Lead)
+		}
+	})
+}
+
+// eachBase64 calls begin with the characters of base64 that depend on value alone, at each of
+// the three offsets and with either alphabet, and with those of which one is before them, if
+// value begins within it.
+func eachBase64(value string, begin func(text string, lead []byte)) {
 	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 	for _, last := range []string{"+/", "-_"} {
 		alphabet := letters + last
 		enc := base64.NewEncoding(alphabet).WithPadding(base64.NoPadding)
 		for offset := range 3 {
-			text := enc.EncodeToString(append(make([]byte, offset), value...))
+			bits := 8 * (offset + len(value))
+			text := enc.EncodeToString(append(make([]byte, offset), value...))[:bits/6]
 			from := (offset*8 + 5) / 6
-			if offset == 0 {
-				s.begin(text, asBase64)
-				continue
+			var lead []byte
+			if offset > 0 {
+				known := 6 - offset*2 // bits of the character before
+				own := int(base64Value(text[from-1]))
+				for i := range 1 << (6 - known) {
+					lead = append(lead, alphabet[own&(1<<known-1)|i<<known])
+				}
 			}
-			s.begin(text[from:], asBase64Lead)
-			known := 6 - offset*2 // bits of the character before
-			lead := int(base64Value(text[from-1]))
-			for i := range 1 << (6 - known) {
-				s.beginPair(alphabet[lead&(1<<known-1)|i<<known], text[from], asBase64Lead)
-			}
+			begin(text[from:], lead)
 		}
 	}
 }

@@ -163,10 +163,10 @@ func (s *session) forgetFirstBoot(ctx context.Context, m bake.Machine) error {
 
 // keepIgnition makes what Ignition has written outlive QEMU: it will not write it again.
 func (s *session) keepIgnition(ctx context.Context, m bake.Machine) error {
-	if !s.Machine.Fresh {
+	if s.builder.Ignition == nil || !s.Machine.Fresh {
 		return nil
 	}
-	return s.runForIgnition(ctx, m, "sync")
+	return m.Run(ctx, bake.Sh("sync"))
 }
 
 func (s *session) runForIgnition(ctx context.Context, m bake.Machine, line string) error {

@@ -94,7 +94,8 @@ type Builder struct {
 	// later, as butane makes it. The machine gets it by QEMU's fw_cfg with the keys of the
 	// build, for the login SSH.User, which is required unless Image.From is set. Ignition
 	// configures machines at their first boot, and will do so again when the image boots.
-	// If nil, there is none.
+	// The machine that checks the image gets keys alone: Ignition does not write a file
+	// again without "overwrite". If nil, there is none.
 	Ignition []byte
 
 	// Tags are added to the artifact. Image.Tags take precedence.

@@ -94,14 +94,16 @@ func (s *session) reconnect(ctx context.Context) (bake.Machine, error) {
 
 // clean cleans the guest over a connection and makes it power down.
 func (s *session) clean(ctx context.Context, m bake.Machine) error {
+	// Before the keys are removed: a guest that is started again then gets them once more.
+	if err := s.rearm(ctx, m); err != nil {
+		return err
+	}
 	items := guest.Cleanup[CleanupItem](s.builder.GuestCleanup).Items()
 	if err := guest.Clean(ctx, m, s.run, items, s.Keys); err != nil {
 		return err
 	}
-	if again := s.rearm(); again != nil {
-		if err := m.Run(ctx, again); err != nil {
-			return fmt.Errorf("make Ignition run again: %w", err)
-		}
+	if err := s.forgetFirstBoot(ctx, m); err != nil {
+		return err
 	}
 	if !s.builder.Capture.NoTrim {
 		err := m.Run(ctx, &bake.Cmd{Line: trim, Sudo: true})

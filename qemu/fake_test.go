@@ -395,8 +395,12 @@ func runFakeSystem(args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	console := m.host.Console()
-	if err := os.WriteFile("console.log", []byte(console), 0o600); err != nil {
+	stuck, err := fakeIgnition(args, disk, func() error { return overlay.save(disk) })
+	if err != nil {
+		return 0, err
+	}
+	stuck += argument(args, fakeConsole)
+	if err := os.WriteFile("console.log", []byte(m.host.Console()+stuck), 0o600); err != nil {
 		return 0, err
 	}
 	ssh, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
@@ -414,7 +418,9 @@ func runFakeSystem(args []string) (int, error) {
 			if err != nil {
 				return
 			}
-			go m.host.ServeConn(ctx, c)
+			if stuck == "" {
+				go m.host.ServeConn(ctx, c)
+			}
 		}
 	}()
 	if err := m.serve(ctx); err != nil {

@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -35,7 +36,7 @@ type ignitionConfig struct {
 	Ignition struct {
 		Version string `json:"version"`
 		Config  struct {
-			Merge []ignitionSource `json:"merge"`
+			Merge []ignitionSource `json:"merge,omitempty"`
 		} `json:"config"`
 	} `json:"ignition"`
 	Passwd struct {
@@ -68,11 +69,15 @@ func inline(content []byte) ignitionSource {
 }
 
 // ignition returns the machine's configuration: the keys of the build, with which Ignition
-// merges the caller's configuration of whatever version.
+// merges the caller's configuration of whatever version. A machine that was configured gets
+// the keys alone, since Ignition does not write files that exist, and may wipe file systems:
+// one that is started again, and the one that checks.
 func (s *session) ignition() ([]byte, error) {
 	var c ignitionConfig
 	c.Ignition.Version = "3.0.0"
-	c.Ignition.Config.Merge = []ignitionSource{inline(s.builder.Ignition)}
+	if s.Machine.Fresh && !s.run.Checks {
+		c.Ignition.Config.Merge = []ignitionSource{inline(s.builder.Ignition)}
+	}
 	user := ignitionUser{Name: s.Machine.Login}
 	for _, key := range []string{s.Keys.ClientPublic, s.Keys.ClientECDSAPublic} {
 		if key != "" {
@@ -99,10 +104,20 @@ func (s *session) ignition() ([]byte, error) {
 	return json.Marshal(c)
 }
 
-// writeIgnition writes the configuration that ignitionArgs gives to the machine.
-func (s *session) writeIgnition() error {
-	if s.builder.Ignition == nil {
+// prepareIgnition writes the configuration that ignitionArgs gives to the machine. Where Ignition
+// may have been interrupted by the end of an earlier process, its machine gets new disks.
+func (s *session) prepareIgnition(ctx context.Context) error {
+	if s.builder.Ignition == nil || s.installing != nil {
 		return nil
+	}
+	if err := bake.CheckLease(ctx); err != nil {
+		return err
+	}
+	if s.resumed && s.Machine.Fresh && s.installer() == nil {
+		s.run.Say("Ignition may have been interrupted: starting again from the source")
+		if err := s.createLayers(ctx); err != nil {
+			return err
+		}
 	}
 	config, err := s.ignition()
 	if err != nil {
@@ -124,17 +139,42 @@ func (s *session) ignitionArgs() []string {
 }
 
 // rearmIgnition makes Ignition run when the image boots for the first time. The file systems for
-// booting may be read-only.
+// booting may be read-only. CoreOS removes the stamp of the machine's own first boot while sshd
+// starts, which is waited for.
 const rearmIgnition = `stamp=/boot/ignition.firstboot
 if grep -q '^ID=flatcar' /etc/os-release 2>/dev/null; then stamp=/boot/flatcar/first_boot; fi
+if [ -e "$stamp" ]; then
+	for unit in coreos-ignition-firstboot-complete ignition-firstboot-complete; do systemctl start "$unit" 2>/dev/null; done
+fi
 make() { mkdir -p "${stamp%/*}" && touch "$stamp"; }
-if ! make 2>/dev/null; then mount -o remount,rw /boot && make; fi
-rm -f /etc/.ignition-result.json`
+if ! make 2>/dev/null; then mount -o remount,rw /boot && make || exit; fi
+rm -f /etc/.ignition-result.json && sync`
 
-// rearm returns the command that makes the guest be configured again, or nil.
-func (s *session) rearm() *bake.Cmd {
+// rearm makes the guest be configured again, if Ignition has configured it.
+func (s *session) rearm(ctx context.Context, m bake.Machine) error {
+	return s.runForIgnition(ctx, m, rearmIgnition)
+}
+
+// forgetFirstBoot follows the clean-up. With an empty /etc/machine-id systemd would not enable what
+// Ignition tells it to enable; CoreOS and Flatcar come without the file.
+func (s *session) forgetFirstBoot(ctx context.Context, m bake.Machine) error {
+	return s.runForIgnition(ctx, m, "[ -s /etc/machine-id ] || rm -f /etc/machine-id")
+}
+
+// keepIgnition makes what Ignition has written outlive QEMU: it will not write it again.
+func (s *session) keepIgnition(ctx context.Context, m bake.Machine) error {
+	if s.builder.Ignition == nil || !s.Machine.Fresh {
+		return nil
+	}
+	return m.Run(ctx, bake.Sh("sync"))
+}
+
+func (s *session) runForIgnition(ctx context.Context, m bake.Machine, line string) error {
 	if s.builder.Ignition == nil {
 		return nil
 	}
-	return &bake.Cmd{Line: rearmIgnition, Sudo: true}
+	if err := m.Run(ctx, &bake.Cmd{Line: line, Sudo: true}); err != nil {
+		return fmt.Errorf("prepare the guest for Ignition: %w", err)
+	}
+	return nil
 }

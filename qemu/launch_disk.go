@@ -86,9 +86,7 @@ func (s *session) createDisk(ctx context.Context) error {
 	if err := s.createLayers(ctx); err != nil {
 		return err
 	}
-	if err := s.writeIgnition(); err != nil {
-		return err
-	}
+	s.Machine.Fresh = true
 	return s.writeSeed()
 }
 

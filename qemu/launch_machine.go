@@ -44,6 +44,9 @@ func (s *session) startMachine(ctx context.Context) error {
 	if s.resumed && s.Machine.Port != 0 {
 		s.run.Say("the machine has ended with the process that started it: starting it again from its disk")
 	}
+	if err := s.prepareIgnition(ctx); err != nil {
+		return err
+	}
 	var failed error
 	for _, c := range s.builder.Accelerator.choices(s.Machine.Arch) {
 		err := s.startWith(ctx, c)

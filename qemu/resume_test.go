@@ -23,7 +23,7 @@ import (
 
 // The environment of a process that kills itself.
 const (
-	killedAt       = "BAKESTONE_TEST_AT"
+	killedAt       = "BAKESTONE_TEST_AT" // the number of a kill point, or the beginning of a message
 	killedSource   = "BAKESTONE_TEST_SOURCE"
 	killedPrograms = "BAKESTONE_TEST_PROGRAMS"
 	killedDetach   = "BAKESTONE_TEST_DETACH"
@@ -34,9 +34,11 @@ func resumable(host *qemu.Host, source string, detach bool) *bake.Image {
 	return &bake.Image{
 		Name: "web",
 		Builder: qemu.Builder{
-			Host: host, Source: qemu.DiskFile(source), Accelerator: qemu.TCG, CPUs: 1, Memory: 256 << 20, Detach: detach,
+			Host: host, Source: qemu.DiskFile(source), Accelerator: qemu.TCG, CPUs: 1, Memory: 512 << 20, Detach: detach,
 			PowerOff: "(sleep 0.3; poweroff) >/dev/null 2>&1 &", // so that it can be killed before
 			Args:     directBoot(source),                        // which the fake ignores
+			Ignition: []byte(ignitionConfig),                    // which most guests ignore
+			SSH:      qemu.SSH{User: "root"},
 		},
 		Provisioners: []bake.Provisioner{
 			provision.Shell("touch /etc/first", "sync").AsRoot(),
@@ -104,8 +106,11 @@ func TestResumeAfterKill(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if _, found := content.Files[ignitionMade]; !found {
+				t.Errorf("the image lacks %s of the caller's configuration", ignitionMade)
+			}
 			for name, f := range content.Files {
-				if strings.HasPrefix(name, "/etc/ssh/ssh_host_") || strings.HasSuffix(name, "authorized_keys") && len(f.Content) > 0 {
+				if name == ignitionResult || strings.HasPrefix(name, "/etc/ssh/ssh_host_") || strings.HasSuffix(name, "authorized_keys") && len(f.Content) > 0 {
 					t.Errorf("the image has %s: the guest was not cleaned", name)
 				}
 			}
@@ -171,26 +176,22 @@ func resumeAfter(t *testing.T, point string, host *qemu.Host, source, programs s
 // bakeUntilKilled bakes and kills this process at the point that the environment names.
 func bakeUntilKilled(t *testing.T) {
 	t.Helper()
-	at, err := strconv.Atoi(os.Getenv(killedAt))
-	if err != nil {
-		t.Fatal(err)
-	}
+	at := os.Getenv(killedAt)
 	host := qemu.NewHost(os.Getenv(killedHost), &qemu.HostOptions{Programs: os.Getenv(killedPrograms)})
 	var mu sync.Mutex
 	seen := 0
-	_, err = bake.Bake(t.Context(), &bake.Options{
+	_, err := bake.Bake(t.Context(), &bake.Options{
 		Store: bake.DirStore(filepath.Join(host.Dir(), "store")),
 		Observe: func(e bake.Event) {
 			mu.Lock()
 			defer mu.Unlock()
-			if !killPoint(e) {
-				return
-			}
-			if seen == at {
+			if killPoint(e) && strconv.Itoa(seen) == at || e.Kind == bake.Message && strings.HasPrefix(e.Text, at) {
 				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 				select {}
 			}
-			seen++
+			if killPoint(e) {
+				seen++
+			}
 		},
 	}, resumable(host, os.Getenv(killedSource), os.Getenv(killedDetach) == "true"))
 	t.Fatalf("Bake ended: %v", err)

@@ -21,6 +21,8 @@ type session struct {
 
 	consoleFrom int64 // where the console of this QEMU begins
 
+	booting bool // while it is waited for
+
 	resumed bool // restored from a record, and has not connected since
 
 	installing *installArgs // while the installer runs
@@ -40,6 +42,7 @@ type machineRecord struct {
 	Login       string      `json:"login,omitempty"`
 	Arch        string      `json:"arch,omitempty"`
 	Accelerator Accelerator `json:"accelerator,omitempty"`
+	Fresh       bool        `json:"fresh,omitempty"` // has accepted no login since its disks were created
 
 	Firmware firmwareRecord `json:"firmware,omitzero"`
 	Disks    []machineDisk  `json:"disks,omitempty"`

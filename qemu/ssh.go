@@ -130,6 +130,10 @@ func (s *session) Connect(ctx context.Context) (bake.Machine, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.keepIgnition(ctx, m); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	s.Machine.Fresh = false
 	s.resumed = false // no later step has been begun before
 	return m, nil
 }
@@ -142,6 +146,8 @@ func (s *session) connect(ctx context.Context, timeout time.Duration) (bake.Mach
 	if timeout != s.builder.SSH.connectTimeout() {
 		config.ConnectTimeout, config.AuthGrace = timeout, reopenGrace
 	}
+	s.booting = true
+	defer func() { s.booting = false }()
 	var m *sshmachine.Machine
 	err = s.during(ctx, func(ctx context.Context) (err error) {
 		m, err = sshmachine.Connect(ctx, config)

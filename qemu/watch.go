@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/clock"
+	"github.com/bakestone-go/bakestone/internal/visible"
 	"github.com/bakestone-go/bakestone/qemu/internal/qmp"
 )
 
@@ -119,8 +121,13 @@ const mostConsole = 256 << 20
 // driver for pvpanic.
 var lastWords = regexp.MustCompile(`(?m)^(?:\[ *[0-9]+\.[0-9]+\] )?(Kernel panic - not syncing|reboot: System halted)`)
 
+// stuck matches the last lines of Linux that does not finish its boot and waits for a person at its
+// console: of Ignition, and of the emergency shells of CoreOS, systemd and initramfs-tools.
+var stuck = regexp.MustCompile(`[\r\n][^\r\n]*?(Ignition failed: [^\r\n]*[\r\n]|Press Enter for (?:emergency shell|(?:system )?maintenance)|` +
+	`You are in emergency mode|Give root password for maintenance|Cannot open access to console, the root account is locked|\(initramfs\) $)`)
+
 // checkConsole reports a guest that prints without end, and one whose console tells that it
-// has ended.
+// has ended or does not finish its boot.
 func (s *session) checkConsole() error {
 	f, err := os.Open(s.path(consoleName))
 	if err != nil {
@@ -140,6 +147,10 @@ func (s *session) checkConsole() error {
 	n, _ := f.ReadAt(text, from) // what there is
 	if found := lastWords.FindSubmatch(text[:n]); found != nil {
 		return s.machineError("not working any more: "+string(found[1]), nil)
+	}
+	if found := stuck.FindSubmatch(text[:n]); found != nil && s.booting {
+		const longest = 300
+		return s.machineError("stuck while it boots: "+visible.Shorten(s.run.Redact(string(bytes.TrimSpace(found[1]))), longest), nil)
 	}
 	return nil
 }

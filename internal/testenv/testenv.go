@@ -37,10 +37,11 @@
 //   - "qemu" is QEMU for x86 with qemu-img, and the disk disk.qcow2 of a guest in the
 //     directory named by BAKESTONE_QEMUGUEST. [Need] returns the path of the disk.
 //     "qemudebian" is the same with debian.qcow2, which has systemd and cloud-init.
+//   - "ignition" is what [Ignition] is built with: Go, gcc, and the headers of libblkid.
 //   - "ovmf" is UEFI for QEMU with Microsoft's keys, where Debian has it.
 //   - "postgres" is the server of PostgreSQL, on a Unix system, also where Debian keeps it.
 //
-// [SSHD], [Guest], [Moto], [AWSCLI], [Postgres] and [Chromium] call Need themselves. The servers
+// [SSHD], [Guest], [Ignition], [Moto], [AWSCLI], [Postgres] and [Chromium] call Need themselves. The servers
 // listen on loopback, belong to the test that started them, and are stopped when it
 // ends.
 package testenv
@@ -123,6 +124,8 @@ func find(ctx context.Context, tool string) (string, error) {
 		return "", errors.New(readersVar + " is not set")
 	case "cot", "ksvalidator":
 		return findIn(os.Getenv(readersVar), tool)
+	case "ignition":
+		return findIgnition()
 	case "ovmf":
 		const firmware = "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"
 		_, err := os.Stat(firmware)

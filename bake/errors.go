@@ -13,6 +13,10 @@ import (
 // was lost before its result arrived.
 var ErrDisconnected = errors.New("connection to the machine was lost")
 
+// ErrMachineEnded is what the errors of builders match if a machine has ended that a build
+// needed, with all that ran on it.
+var ErrMachineEnded = errors.New("the machine has ended")
+
 // ErrNoImages is returned by Bake and Validate if there are no images. A caller for
 // whom that is not a failure can test for it with errors.Is.
 var ErrNoImages = errors.New("no images to bake")

@@ -15,7 +15,7 @@ import (
 )
 
 // An InstanceStateError reports that the instance stopped running while the build
-// needed it.
+// needed it. It matches [bake.ErrMachineEnded].
 type InstanceStateError struct {
 	ID     string
 	State  string // EC2's instance state: "terminated", "stopped"
@@ -30,6 +30,9 @@ func (e *InstanceStateError) Error() string {
 	}
 	return fmt.Sprintf("instance %s is %s: %s (%s)", e.ID, e.State, e.Reason, e.Code)
 }
+
+// Is reports whether target is bake.ErrMachineEnded.
+func (e *InstanceStateError) Is(target error) bool { return target == bake.ErrMachineEnded }
 
 // notRunning returns an error if the state of an instance is not pending or running.
 func notRunning(i ec2types.Instance) error {

@@ -307,6 +307,9 @@ func TestInstanceEndedWhileReached(t *testing.T) {
 				want = context.Canceled.Error()
 			}
 			wantError(t, "Bake", err, want)
+			if ended := errors.Is(err, bake.ErrMachineEnded); ended != (how == "terminated") {
+				t.Errorf("errors.Is(%v, bake.ErrMachineEnded) = %v", err, ended)
+			}
 			wantNoLeftovers(t, server)
 			server.Close()
 			wantNoMore(t, "goroutines", runtime.NumGoroutine, goroutines)

@@ -222,7 +222,7 @@ func TestPowerOffWhileProvisioning(t *testing.T) {
 	img.Provisioners = []bake.Provisioner{provision.Shell("poweroff; sleep 100").AsRoot()}
 	_, err := bake.Bake(t.Context(), nil, img)
 	failed, ok := errors.AsType[*qemu.MachineError](err)
-	if !ok || failed.State != "powered down" || !errors.Is(err, bake.ErrDisconnected) || len(failed.Console) == 0 {
+	if !ok || failed.State != "powered down" || !errors.Is(err, bake.ErrDisconnected) || !errors.Is(err, bake.ErrMachineEnded) || len(failed.Console) == 0 {
 		t.Errorf("Bake = %v, want a MachineError with the console", err)
 	}
 	if left := existing(t, b.Host); len(left) > 0 {

@@ -6,16 +6,21 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+
+	"github.com/bakestone-go/bakestone/bake"
 )
 
 // A MachineError reports that the machine ended while the build needed it, that it
-// cannot go on, or that it does not answer.
+// cannot go on, or that it does not answer. If it ended, the error matches
+// [bake.ErrMachineEnded].
 type MachineError struct {
 	State   string   // what is wrong: "ended: signal: killed", "stopped: io-error"
 	Killed  bool     // QEMU was killed by a signal
 	Console []string // the last lines of the serial console, masked and printable
 	Log     []string // the last lines of QEMU's own messages, likewise
 	Err     error    // the error that it caused, if any
+
+	ended bool
 }
 
 // Error returns the state and the last lines.
@@ -39,6 +44,9 @@ func (e *MachineError) Error() string {
 	return b.String()
 }
 
+// Is reports whether target is bake.ErrMachineEnded and QEMU has ended.
+func (e *MachineError) Is(target error) bool { return e.ended && target == bake.ErrMachineEnded }
+
 // Unwrap returns the error that the state caused.
 func (e *MachineError) Unwrap() error { return e.Err }
 
@@ -55,6 +63,7 @@ func (s *session) machineError(state string, err error) *MachineError {
 		}
 		return e
 	}
+	e.ended = true
 	switch {
 	case s.process == nil:
 		e.State = "ended"

@@ -28,7 +28,7 @@ var _ bake.SSHReacher = (*Machine)(nil)
 //
 // If ctx has ended when use returns, ReachSSH kills the processes on the machine
 // that have access.Mark in their environment, and their descendants. This requires
-// /proc.
+// /proc. It does not try if the cause matches [bake.ErrMachineEnded].
 func (m *Machine) ReachSSH(ctx context.Context, use func(ctx context.Context, access bake.SSHAccess) error) error {
 	access, err := m.sshAccess("")
 	if err != nil {
@@ -54,7 +54,7 @@ func (m *Machine) ReachSSH(ctx context.Context, use func(ctx context.Context, ac
 		tag := m.cfg.newTag()
 		access.Mark = markVariable + "=" + tag
 		err = use(ctx, access)
-		if ctx.Err() != nil {
+		if ctx.Err() != nil && !errors.Is(context.Cause(ctx), bake.ErrMachineEnded) {
 			m.killMarked(context.WithoutCancel(ctx), tag)
 		}
 		return err

@@ -18,6 +18,7 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
+	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
 // A killedBake is what a process has left that was killed, or stopped, while it baked.
@@ -122,9 +123,9 @@ func TestKilledAtEveryPoint(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("machines have separate addresses on Linux only")
 	}
-	const most = 16 // at once
-	ports := make(chan int, most)
-	for i := range most {
+	const atOnce = 16
+	ports := make(chan int, atOnce)
+	for i := range atOnce {
 		ports <- killedPort + 1 + i
 	}
 	begin := func(t *testing.T) *killedBake {
@@ -145,11 +146,15 @@ func TestKilledAtEveryPoint(t *testing.T) {
 	}) {
 		return
 	}
-	const fewest, short = 300, 14
+	const fewest = 300
 	if points < fewest {
 		t.Errorf("%d points, want at least %d", points, fewest)
 	}
-	step := max(1, certain(points)/short)
+	most := 5
+	if testenv.Thorough() {
+		most = 14
+	}
+	step := max(1, certain(points)/most)
 	if long() {
 		step = 1
 	}

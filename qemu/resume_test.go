@@ -94,8 +94,11 @@ func TestResumeAfterKill(t *testing.T) {
 	t.Parallel()
 	host, source := newHost(t)
 	points := killPoints(t, resumable(host, source, false))
+	most := 4
+	if testenv.Thorough() {
+		most = 10
+	}
 	for i, point := range points {
-		const most = 10
 		if !chosen(i, len(points), most) {
 			continue
 		}

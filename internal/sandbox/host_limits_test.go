@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/bakestone-go/bakestone/internal/sandbox"
+	"github.com/bakestone-go/bakestone/internal/testenv"
 	"github.com/bakestone-go/bakestone/internal/testenv/memory"
 )
 
@@ -24,7 +25,7 @@ func TestLimits(t *testing.T) {
 		"awk: sub", "column", "file from endless output", "grep: many patterns", "growing array", "head", "mapfile", "read a line",
 		"sed: all replacements", "tac", "xargs",
 	}
-	for _, c := range []struct {
+	for i, c := range []struct {
 		name, script string
 		err          string // a part of the error output
 		status       int
@@ -184,6 +185,9 @@ func TestLimits(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			if slices.Contains(slow, c.name) && os.Getenv("BAKESTONE_LONG") == "" {
 				t.Skip("slow: set BAKESTONE_LONG=1")
+			}
+			if i%4 != 0 && !testenv.Thorough() {
+				t.Skip("one of many: set BAKESTONE_LONG=1")
 			}
 			h := boot(t, sandbox.Options{Limits: sandbox.Limits{Steps: 200_000}})
 			var got result

@@ -79,6 +79,11 @@ const (
 	cleanersVar = "BAKESTONE_CLEANERS"
 )
 
+// Thorough reports whether a test of many cases of one kind is to try most of them, as in
+// continuous integration, instead of some, so that go test is quick for those who change
+// something else. The long form has all.
+func Thorough() bool { return os.Getenv(requireVar) != "" || os.Getenv("BAKESTONE_LONG") != "" }
+
 // Need returns the path of tool. If the tool is missing, Need skips the test, or
 // fails it if BAKESTONE_REQUIRE lists the tool. For "moto" it returns the path of
 // the Python interpreter.

@@ -78,7 +78,7 @@ while [ -n "$r" ]; do p=$p/${r%%%%/*}; case $r in */*) r=${r#*/};; *) r='';; esa
 // moveScript defines the shell function move TO FROM…, which fails unless mv moved all.
 const moveScript = `move() {
 m=$1; shift; mv -f "$@" "$m" || return 1
-for e; do if [ -e "$e" ] || [ -L "$e" ]; then echo "mv: exit status 0, but $e was not moved" >&2; return 1; fi; done
+for e; do if ` + isThere + `; then echo "mv: exit status 0, but $e was not moved" >&2; return 1; fi; done
 }
 `
 

@@ -16,7 +16,7 @@ import (
 // that is written in parts with text that is masked at once.
 func checkScanner(t *testing.T, m *Masker, text string, part int) {
 	t.Helper()
-	if m.starts == nil || m.starts.value[0] { // a NUL at the beginning may be one of UTF-16
+	if m.starts == nil {
 		return
 	}
 	found := map[int]kinds{}
@@ -34,6 +34,10 @@ func checkScanner(t *testing.T, m *Masker, text string, part int) {
 		start := text[p:min(len(text), p+gram+1)]
 		if strings.Contains(text[p:], "   ") && !strings.Contains(text, "\n0000020") {
 			continue // od -c writes all bytes apart
+		}
+		if m.starts.value[0] {
+			const base64 = asBase64 | asBase64Lead // in which a NUL at the beginning may be one of UTF-16
+			as, found[p] = as&^base64, found[p]&^base64
 		}
 		if text[p] == '0' && found[p]&asDecimal == 0 {
 			as &^= asDecimal // leading zeros do not belong to a number

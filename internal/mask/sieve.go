@@ -66,11 +66,7 @@ func (s *sieve) addSecret(value string) {
 		}
 	}
 	s.beginDecimal("", value)
-	wide := make([]byte, 0, 2*sample)
-	for _, c := range []byte(value) {
-		wide = append(wide, c, 0)
-	}
-	for _, v := range []string{value, string(wide)} {
+	for _, v := range []string{value, wide(value)} {
 		eachBase64(v, func(text string, _ []byte) { s.begin(text) })
 	}
 }

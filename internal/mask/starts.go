@@ -75,11 +75,16 @@ func (s *starts) add(value string) {
 	s.begin(value[:1]+"   ", asText) // od -c
 	s.addNumbers(value)
 	s.addBase64(value)
-	wide := make([]byte, 0, 2*gram)
-	for _, b := range []byte(value[:gram]) {
-		wide = append(wide, b, 0)
+	s.addBase64(wide(value[:gram]))
+}
+
+// wide returns value in UTF-16.
+func wide(value string) string {
+	out := make([]byte, 0, 2*len(value))
+	for _, b := range []byte(value) {
+		out = append(out, b, 0)
 	}
-	s.addBase64(string(wide))
+	return string(out)
 }
 
 func (s *starts) addNumbers(value string) {

@@ -176,14 +176,13 @@ func (c *conn) getFile(ctx context.Context, su *sudo, from *remoteFile, to io.Wr
 			return err
 		}
 	}
-	content := `cat "$f"`
+	script, content := "f="+quote(from.path)+"\n", `cat "$f"`
 	if from.size > 0 {
-		content = fmt.Sprintf(`head -c %d "$f"`, from.size)
+		script, content = script+blocksScript, firstBytes(from.size)
 	}
-	script := "f=" + quote(from.path) + "\n"
 	if hasher != "" && from.size > 0 {
 		// Read twice in parallel, the second time from the page cache.
-		script += "{ " + content + " | try " + hasher + " | cut -c1-64 >&2; } &\n"
+		script += "{ " + digestOfFirst(hasher, from.size) + " >&2; } &\n"
 	} else {
 		hasher = ""
 	}

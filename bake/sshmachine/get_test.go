@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/pkg/sftp"
 
 	"github.com/bakestone-go/bakestone/bake"
 )
@@ -79,6 +82,62 @@ func TestGetTree(t *testing.T) {
 			}
 			checkNoLeftovers(t, parent)
 		})
+	}
+}
+
+// TestGetGrowing fetches files to which the machine appends after it has told their size.
+func TestGetGrowing(t *testing.T) {
+	for name, test := range map[string]struct {
+		size int
+		rtt  time.Duration
+		old  string // in the script that reads the file
+	}{
+		"small":         {10, 0, "head "},
+		"big":           {3<<20 + 5, 0, "v=$(try"},
+		"big, at once":  {33 << 20, 10 * time.Millisecond, "v=$(try"},
+		"during digest": {3<<20 + 5, 0, "[ $(wc "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHost(t)
+			h.run = func(line string) string {
+				return strings.Replace(line, test.old, `echo more >>"$f"; `+test.old, 1)
+			}
+			h.sftp = func(channel io.ReadWriteCloser) {
+				server, err := sftp.NewServer(channel)
+				if err == nil {
+					_ = server.Serve()
+				}
+			}
+			addr := h.listen(t)
+			if test.rtt > 0 {
+				addr = delayed(t, addr, test.rtt)
+			}
+			m := connect(t, h.configFor(addr))
+			source := filepath.Join(t.TempDir(), "log")
+			want := bytes.Repeat([]byte("line\n"), test.size/5+1)[:test.size]
+			must(t, os.WriteFile(source, want, 0o644))
+			var got bytes.Buffer
+			err := m.Get(t.Context(), &bake.Download{Source: source, Content: &got})
+			if err != nil || !bytes.Equal(got.Bytes(), want) {
+				t.Errorf("Get of %d bytes = %d bytes, %v, want what was there at first", len(want), got.Len(), err)
+			}
+			if info, err := os.Stat(source); err != nil || info.Size() == int64(len(want)) {
+				t.Errorf("the file has not grown: %v", err)
+			}
+		})
+	}
+}
+
+// TestGetUnreadable shows why the machine cannot read a file.
+func TestGetUnreadable(t *testing.T) {
+	h := newHost(t)
+	h.run = func(line string) string { return strings.ReplaceAll(line, "dd bs=", "dd if=/none bs=") }
+	m := connect(t, h.configFor(h.listen(t)))
+	source := bigFile(t, 1<<20)
+	err := m.Get(t.Context(), &bake.Download{Source: source, Content: io.Discard})
+	if err == nil || !strings.Contains(err.Error(), "/none") {
+		t.Errorf("Get = %v, want dd's message", err)
 	}
 }
 

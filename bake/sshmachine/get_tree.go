@@ -177,16 +177,31 @@ func (s *destTree) admit(e *entry) error {
 	return nil
 }
 
-// add writes one entry, with the given content if it is a file. It may be called by
-// several goroutines at once for entries whose directories exist.
+// A treeStream adds the entries of one stream to a tree. A tree may have several at once
+// for entries whose directories exist.
+type treeStream struct {
+	*destTree
+
+	dir     *os.Root // the directory of the last file, so that it is opened once for many
+	dirName string
+	buffer  []byte
+}
+
+// add adds one entry alone.
 func (s *destTree) add(e entry, content io.Reader) error {
+	stream := &treeStream{destTree: s}
+	defer stream.close()
+	return stream.add(e, content)
+}
+
+// add writes one entry, with the given content if it is a file.
+func (s *treeStream) add(e entry, content io.Reader) error {
 	if err := s.admit(&e); err != nil {
 		return err
 	}
 	if e.name != "." && s.ex.MatchAny(e.name) {
 		return nil
 	}
-	local := filepath.FromSlash(e.name)
 	switch {
 	case e.mode.IsDir():
 		s.mu.Lock()
@@ -204,7 +219,7 @@ func (s *destTree) add(e entry, content io.Reader) error {
 		if err := s.parent(e.name); err != nil {
 			return err
 		}
-		if err := s.root.Symlink(e.link, local); err != nil {
+		if err := s.root.Symlink(e.link, filepath.FromSlash(e.name)); err != nil {
 			return twinError(e.name, err)
 		}
 		s.mu.Lock()
@@ -212,7 +227,7 @@ func (s *destTree) add(e entry, content io.Reader) error {
 		s.links[e.name] = true
 		return nil
 	case e.mode.IsRegular():
-		return s.addFile(e, local, content)
+		return s.addFile(e, content)
 	default:
 		return nil // devices and the like
 	}
@@ -241,7 +256,7 @@ func twinError(name string, err error) error {
 	return err
 }
 
-func (s *destTree) addFile(e entry, local string, content io.Reader) error {
+func (s *treeStream) addFile(e entry, content io.Reader) error {
 	s.mu.Lock()
 	s.started += e.size
 	tooBig := s.started > s.maxBytes || s.started < 0
@@ -249,15 +264,19 @@ func (s *destTree) addFile(e entry, local string, content io.Reader) error {
 	if tooBig {
 		return fmt.Errorf("%s: tree %w", e.name, errDownloadSize)
 	}
-	if err := s.parent(e.name); err != nil {
+	if err := s.enter(path.Dir(e.name)); err != nil {
 		return err
 	}
-	file, err := s.root.OpenFile(local, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	local := filepath.FromSlash(path.Base(e.name))
+	file, err := s.dir.OpenFile(local, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return twinError(e.name, err)
 	}
+	if s.buffer == nil {
+		s.buffer = make([]byte, copyBufferSize)
+	}
 	sum := sha256.New()
-	n, err := io.Copy(io.MultiWriter(file, sum, s.report), content)
+	n, err := io.CopyBuffer(io.MultiWriter(file, sum, s.report), content, s.buffer)
 	if err == nil && n != e.size {
 		err = fmt.Errorf("%s: received %d bytes, want %d", e.name, n, e.size)
 	}
@@ -273,7 +292,32 @@ func (s *destTree) addFile(e entry, local string, content io.Reader) error {
 	s.mu.Lock()
 	s.files[e.name] = receivedFile{e.name, n, [sha256.Size]byte(sum.Sum(nil))}
 	s.mu.Unlock()
-	return s.root.Chtimes(local, e.mtime, e.mtime)
+	return s.dir.Chtimes(local, e.mtime, e.mtime)
+}
+
+// enter opens a directory for the files that follow, and creates it if needed.
+func (s *treeStream) enter(dir string) error {
+	if s.dir != nil && s.dirName == dir {
+		return nil
+	}
+	s.close()
+	s.mu.Lock()
+	err := s.mkdir(dir)
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	s.dir, err = s.root.OpenRoot(filepath.FromSlash(dir))
+	s.dirName = dir
+	return err
+}
+
+// close closes the directory of the last file.
+func (s *treeStream) close() {
+	if s.dir != nil {
+		_ = s.dir.Close() // only a handle
+		s.dir = nil
+	}
 }
 
 // addHardLink links e.name to the file e.link, added before.

@@ -2,6 +2,7 @@ package sshmachine
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -104,14 +106,23 @@ func (l *listedTree) read(from io.Reader, into *destTree) error {
 // parseListed parses a line of stat.
 func parseListed(line string) (e listedEntry, err error) {
 	fields, name, _ := strings.Cut(line, "|")
-	var mode fs.FileMode
-	var modified int64
-	var kind string
-	if _, err := fmt.Sscanf(fields, "%o %d %d %d %s", &mode, &e.size, &modified, &e.hardLinks, &kind); err != nil {
-		return e, err
+	words := strings.SplitN(fields, " ", 6) // the kind may be of several
+	if len(words) < 5 {
+		return e, fmt.Errorf("invalid entry %.100q", line)
 	}
-	e.name, e.mode, e.mtime = path.Clean(name), mode&fs.ModePerm, time.Unix(modified, 0)
-	switch {
+	mode, err := strconv.ParseUint(words[0], 8, 32)
+	numbers := [3]int64{}
+	for i := range numbers {
+		var failed error
+		numbers[i], failed = strconv.ParseInt(words[1+i], 10, 64)
+		err = cmp.Or(err, failed)
+	}
+	if err != nil {
+		return e, fmt.Errorf("invalid entry %.100q: %w", line, err)
+	}
+	e.name, e.size, e.hardLinks = path.Clean(name), numbers[0], int(numbers[2])
+	e.mode, e.mtime = fs.FileMode(mode)&fs.ModePerm, time.Unix(numbers[1], 0)
+	switch kind := words[4]; {
 	case kind == "directory":
 		e.mode |= fs.ModeDir
 	case kind == "symbolic":

@@ -156,11 +156,11 @@ func (c *conn) putSmall(ctx context.Context, up *bake.Upload, f *sourceFile, des
 }
 
 // bigFileCommands are the commands of a big file's transfer script: "sum I N"
-// prints the digest of the segment that begins at I MiB once the file has N bytes,
+// prints the digest of the segment that begins at block I once the file has N bytes,
 // and "size" prints the file's size.
 const bigFileCommands = `sum)
 i=0; while [ "$(wc -c <"$f")" -lt "$b" ] && [ $i -lt 600 ]; do sleep 0.1; i=$((i+1)); done
-v=$(dd if="$f" bs=1048576 skip="$a" count=SEGMENT 2>/dev/null | HASHER | cut -c1-64); echo "${v:-no digest}";;
+v=$(dd if="$f" bs=BLOCK skip="$a" count=SEGMENT 2>/dev/null | HASHER | cut -c1-64); echo "${v:-no digest}";;
 size) echo $(($(wc -c <"$f")));;
 `
 
@@ -194,7 +194,7 @@ func (c *conn) putSessions(ctx context.Context, su *sudo, g *guestInfo, up *bake
 		scripts.login = g.facts.User
 	}
 	hasher := g.digestCommand(max(f.size, smallFile))
-	commands := strings.NewReplacer("SEGMENT", fmt.Sprint(segmentSize>>20), "HASHER", "try "+hasher).Replace(bigFileCommands)
+	commands := strings.NewReplacer("BLOCK", fmt.Sprint(blockSize), "SEGMENT", fmt.Sprint(segmentSize/blockSize), "HASHER", "try "+hasher).Replace(bigFileCommands)
 	if hasher == "" {
 		commands = strings.Replace(commands, "| try  |", "|", 1)
 	}

@@ -40,6 +40,8 @@ func (c *conn) getFind(ctx context.Context, su *sudo, from *remoteFile, into *de
 
 // extractFind adds the entries that findScript printed.
 func (s *destTree) extractFind(from io.Reader) error {
+	stream := &treeStream{destTree: s}
+	defer stream.close()
 	r := bufio.NewReaderSize(from, copyBufferSize)
 	for {
 		line, err := r.ReadSlice(0) // fails after copyBufferSize
@@ -68,7 +70,7 @@ func (s *destTree) extractFind(from io.Reader) error {
 			}
 			e.link = string(target)
 		}
-		if err := s.add(e, content); err != nil {
+		if err := stream.add(e, content); err != nil {
 			return err
 		}
 		if _, err := io.Copy(io.Discard, content); err != nil { // of an excluded entry

@@ -59,7 +59,7 @@ func TestStalledTransfers(t *testing.T) {
 		"SFTP does not open":        {file: &stalledFile{open: true}, get: true},
 		"SFTP does not read":        {file: &stalledFile{read: true}, get: true},
 		"SFTP fails in the middle":  {file: &stalledFile{failed: errors.New("bad sector")}, get: true, want: "bad sector"},
-		"digest is not sent":        {file: &stalledFile{}, old: "head -c", stalled: "sleep 300; head -c", get: true},
+		"digest is not sent":        {file: &stalledFile{}, old: `echo "$v"`, stalled: `sleep 300; echo "$v"`, get: true},
 		"file is not sent":          {old: "head -c", stalled: "sleep 300; head -c", get: true},
 		"tree is not listed":        {old: "find .", stalled: "sleep 300; find ."},
 		"file is not even examined": {old: "wc -c", stalled: "sleep 300; wc -c", get: true},

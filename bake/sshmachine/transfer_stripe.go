@@ -161,7 +161,7 @@ func (c *conn) getStriped(ctx context.Context, n int, from *remoteFile, hasher s
 		if !c.takeSlot(ctx, true) {
 			return true, c.noSlotError(ctx)
 		}
-		p := c.newScript(nil, fmt.Sprintf("head -c %d %s | %s | cut -c1-64", from.size, quote(from.path), hasher), nil)
+		p := c.newScript(nil, "f="+quote(from.path)+"\n"+blocksScript+digestOfFirst(hasher, from.size), nil)
 		p.stdout = &digest
 		wg.Go(func() {
 			if err := c.runScriptInSlot(ctx, p, c.releaseSlot); err != nil {

@@ -125,7 +125,9 @@ func (a *archiveEnd) check() error {
 
 // extractTar adds the entries of an archive.
 func (s *destTree) extractTar(from io.Reader) error {
-	r := tar.NewReader(from)
+	stream := &treeStream{destTree: s}
+	defer stream.close()
+	r := tar.NewReader(bufio.NewReaderSize(from, copyBufferSize))
 	for {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -142,7 +144,7 @@ func (s *destTree) extractTar(from io.Reader) error {
 		if h.Typeflag == tar.TypeLink {
 			err = s.addHardLink(e)
 		} else {
-			err = s.add(e, r)
+			err = stream.add(e, r)
 		}
 		if err != nil {
 			return err

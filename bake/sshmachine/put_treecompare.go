@@ -22,8 +22,8 @@ import (
 
 // compare looks at the destination, an existing directory. It leaves out of p.src the
 // files that are there already with the same content, mode and owner, and the directories
-// that are there and get nothing. With Upload.Delete it notes what to remove. A machine without the tools, or whose server
-// permits no second session, gets all files.
+// that are there and get nothing. With Upload.Delete it notes what to remove. A machine
+// without the tools, or whose server permits no second session, gets all files.
 func (p *treePut) compare(ctx context.Context) error {
 	if p.up.Delete {
 		if err := p.listExtra(ctx); err != nil {

@@ -13,9 +13,11 @@ import (
 )
 
 const (
-	// nearPart is about how much of a tree one command receives if the round-trip
-	// time is short. While it verifies that part, others receive theirs.
-	nearPart    = 16 << 20
+	// If the round-trip time is short, a tree of nearTree or more is sent by nearStreams
+	// commands at once, so that some go on while another verifies its part. More parts
+	// than these, of nearPart at most, cost more than that gains.
+	nearTree    = 32 << 20
+	nearPart    = 96 << 20
 	nearStreams = 3
 
 	// farPart is the least that is worth a session of its own if the round-trip time
@@ -63,10 +65,11 @@ func (c *conn) treeStreams(ctx context.Context, entries []entry) (n int, weight 
 		n = int(min(int64(n), int64(cap(c.slots))-1, total/farPart)) // one is for the script of a Put
 		return n, total/int64(max(n, 1)) + 1
 	}
-	if total < 2*nearPart {
+	if total < nearTree {
 		return 0, total + 1
 	}
-	return nearStreams, nearPart
+	rounds := (total-1)/(nearStreams*nearPart) + 1
+	return nearStreams, total/(nearStreams*rounds) + 1
 }
 
 // sendParts sends parts of the tree by commands of their own, several at once, and

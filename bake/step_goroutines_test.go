@@ -3,12 +3,12 @@ package bake_test
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"testing"
 	"testing/synctest"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/baketest"
+	"github.com/bakestone-go/bakestone/internal/testenv"
 )
 
 // A thousand images wait at once, so each goroutine counts.
@@ -27,14 +27,14 @@ func TestGoroutinesOfWaitingStep(t *testing.T) {
 				}},
 			}}
 		}
-		before := runtime.NumGoroutine()
+		before := testenv.BubbleGoroutines()
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
 			_, _ = bake.Bake(ctx, &bake.Options{Parallel: count}, images...) // canceled
 		}()
 		synctest.Wait()
-		if n := runtime.NumGoroutine() - before - 1; n > count {
+		if n := testenv.BubbleGoroutines() - before - 1; n > count {
 			t.Errorf("goroutines of %d images that wait = %d, want at most one each", count, n)
 		}
 		cancel()

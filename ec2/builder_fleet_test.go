@@ -11,6 +11,7 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/ec2"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
+	"github.com/bakestone-go/bakestone/internal/testenv"
 	"github.com/bakestone-go/bakestone/provision"
 )
 
@@ -44,7 +45,7 @@ func TestFleet(t *testing.T) {
 		if long() {
 			size = 500
 		}
-		goroutines, files := runtime.NumGoroutine(), openFiles()
+		goroutines, files := testenv.BubbleGoroutines(), openFiles()
 		server := ec2test.New(nil)
 		results, err := bake.Bake(t.Context(), &bake.Options{Parallel: size}, fleet(newCloud(server), size)...)
 		if err != nil {
@@ -67,7 +68,7 @@ func TestFleet(t *testing.T) {
 			t.Errorf("images = %d, want %d", images, size)
 		}
 		server.Close()
-		wantNoMore(t, "goroutines", runtime.NumGoroutine, goroutines)
+		wantNoMore(t, "goroutines", testenv.BubbleGoroutines, goroutines)
 		wantNoMore(t, "open files", openFiles, files)
 	})
 }

@@ -155,7 +155,7 @@ func AssumeRole(cfg aws.Config, role string, o *RoleOptions) func(account string
 		}
 		arn := "arn:" + partitionOf(cfg.Region) + ":iam::" + account + ":role/" + strings.TrimPrefix(role, "/")
 		own := cfg.Copy()
-		own.Credentials = aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(sts.NewFromConfig(cfg), arn, func(to *stscreds.AssumeRoleOptions) {
+		own.Credentials = awsapi.AssumeRole(sts.NewFromConfig(cfg), arn, func(to *stscreds.AssumeRoleOptions) {
 			if o == nil {
 				return
 			}
@@ -163,7 +163,7 @@ func AssumeRole(cfg aws.Config, role string, o *RoleOptions) func(account string
 				to.ExternalID = aws.String(o.ExternalID)
 			}
 			to.RoleSessionName = cmp.Or(o.SessionName, to.RoleSessionName)
-		}))
+		})
 		return own, nil
 	}
 }

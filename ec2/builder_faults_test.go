@@ -73,7 +73,6 @@ func breakCalls(t *testing.T, calls []nthCall, every int, define func(*ec2.Cloud
 					server.Fail(fault)
 					wantCleanEndOf(t.Context(), t, server, cloudOptions(server), define)
 					wantReached(t, server, c)
-					time.Sleep(time.Minute) // the SDK fetches credentials in another goroutine
 				})
 			})
 		}

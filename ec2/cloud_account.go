@@ -7,6 +7,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"github.com/bakestone-go/bakestone/internal/awsapi"
 )
 
 // A Role is an IAM role to assume, in another account or the same.
@@ -35,12 +37,12 @@ func (c *Cloud) Assume(role Role) *Cloud {
 		session = "bakestone"
 	}
 	cfg := c.config.Copy()
-	cfg.Credentials = aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(c.region("").sts, role.ARN, func(o *stscreds.AssumeRoleOptions) {
+	cfg.Credentials = awsapi.AssumeRole(c.region("").sts, role.ARN, func(o *stscreds.AssumeRoleOptions) {
 		o.RoleSessionName, o.Duration = session, role.Duration
 		if role.ExternalID != "" {
 			o.ExternalID = aws.String(role.ExternalID)
 		}
-	}))
+	})
 	other := NewCloud(cfg, &c.options)
 	other.dials, other.role, other.assumedBy = c.dials, role.ARN, c
 	return other

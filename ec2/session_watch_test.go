@@ -156,7 +156,6 @@ func TestInstanceEndedDuringCommand(t *testing.T) {
 				}
 				destroy(t, results[0].Artifact)
 				wantNoLeftovers(t, server)
-				time.Sleep(time.Minute) // the SDK fetches credentials in another goroutine
 			})
 		})
 	}
@@ -204,7 +203,6 @@ func TestInstanceEndedBeforeLogin(t *testing.T) {
 		}
 		destroy(t, results[0].Artifact)
 		wantNoLeftovers(t, server)
-		time.Sleep(time.Minute) // the SDK fetches credentials in another goroutine
 	})
 }
 
@@ -264,7 +262,6 @@ func TestInstanceStoppedOnPurpose(t *testing.T) {
 				}
 				destroy(t, results[0].Artifact)
 				wantNoLeftovers(t, server)
-				time.Sleep(time.Minute) // the SDK fetches credentials in another goroutine
 			})
 		})
 	}

@@ -46,7 +46,6 @@ func TestSourceAddressChanged(t *testing.T) {
 				}
 				destroy(t, results[0].Artifact)
 				wantNoLeftovers(t, server)
-				time.Sleep(time.Minute) // the SDK fetches credentials in another goroutine
 			})
 		})
 	}

@@ -272,8 +272,8 @@ func (s *treeStream) addFile(e entry, content io.Reader) error {
 	if err != nil {
 		return twinError(e.name, err)
 	}
-	if s.buffer == nil {
-		s.buffer = make([]byte, copyBufferSize)
+	if size := min(max(e.size, 1), copyBufferSize); int64(len(s.buffer)) < size {
+		s.buffer = make([]byte, size)
 	}
 	sum := sha256.New()
 	n, err := io.CopyBuffer(io.MultiWriter(file, sum, s.report), content, s.buffer)

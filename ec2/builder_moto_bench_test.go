@@ -309,7 +309,10 @@ func (p packerBench) template(b *testing.B, dir string) string {
 		"builders": builders,
 		"provisioners": []any{
 			map[string]any{"type": "file", "source": page, "destination": filepath.Join(dir, "{{build_name}}")},
-			map[string]any{"type": "shell", "inline": []string{"grep -q page " + filepath.Join(dir, "$PACKER_BUILD_NAME")}},
+			map[string]any{ // Packer's own names of scripts are of four digits, and all instances are this host
+				"type": "shell", "inline": []string{"grep -q page " + filepath.Join(dir, "$PACKER_BUILD_NAME")},
+				"remote_path": filepath.Join(dir, "script-{{build_name}}"),
+			},
 		},
 	})
 	if err != nil {

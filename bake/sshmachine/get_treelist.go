@@ -106,8 +106,8 @@ func (l *listedTree) read(from io.Reader, into *destTree) error {
 // parseListed parses a line of stat.
 func parseListed(line string) (e listedEntry, err error) {
 	fields, name, _ := strings.Cut(line, "|")
-	words := strings.SplitN(fields, " ", 6) // the kind may be of several
-	if len(words) < 5 {
+	words := strings.Fields(fields)
+	if len(words) <= statKind {
 		return e, fmt.Errorf("invalid entry %.100q", line)
 	}
 	mode, err := strconv.ParseUint(words[0], 8, 32)
@@ -122,7 +122,7 @@ func parseListed(line string) (e listedEntry, err error) {
 	}
 	e.name, e.size, e.hardLinks = path.Clean(name), numbers[0], int(numbers[2])
 	e.mode, e.mtime = fs.FileMode(mode)&fs.ModePerm, time.Unix(numbers[1], 0)
-	switch kind := words[4]; {
+	switch kind := words[statKind]; {
 	case kind == "directory":
 		e.mode |= fs.ModeDir
 	case kind == "symbolic":

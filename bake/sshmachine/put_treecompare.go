@@ -166,7 +166,8 @@ func (p *treePut) candidates(ctx context.Context) (files, dirs []entry, err erro
 	return files, dirs, err
 }
 
-// statKind is the field of candidates' stat after which nothing is looked at.
+// statKind is the field of what stat prints, here and in listTree, after which nothing is
+// looked at: the first word of the kind.
 const statKind = 4
 
 // eachLine calls f with each line of an answer of at most the given size.

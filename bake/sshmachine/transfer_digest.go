@@ -49,11 +49,11 @@ func digestOfDigests(hasher string, newlines bool) string {
 // blockSize is how much dd copies at once in scripts: what a pipe holds.
 const blockSize = 64 << 10
 
-// blocksScript defines the function that prints the given number of blocks of its input.
-// dd reads more at once than head, and its report of what it copied is shown only if it
+// blocksScript defines the function that prints blocks of its input: their size, and how
+// many. dd reads more at once than head, and its report of what it copied is shown only if it
 // fails.
 const blocksScript = `blocks() {
-e=$(dd bs=65536 count="$1" 2>&1 >&3) || { echo "$e" >&2; return 1; }
+e=$(dd bs="$1" count="$2" 2>&1 >&3) || { echo "$e" >&2; return 1; }
 } 3>&1
 `
 
@@ -62,7 +62,7 @@ func firstBytes(size int64) string {
 	if size < blockSize {
 		return fmt.Sprintf(`head -c %d "$f"`, size)
 	}
-	return fmt.Sprintf(`{ blocks %d && head -c %d; } <"$f"`, size/blockSize, size%blockSize)
+	return fmt.Sprintf(`{ blocks %d %d && head -c %d; } <"$f"`, blockSize, size/blockSize, size%blockSize)
 }
 
 // digestOfFirst returns the commands that print the digest of what firstBytes prints. The

@@ -23,8 +23,10 @@ const (
 	killGrace       = 10
 	killGraceScript = 80
 
-	// Tenths of a second to wait for a process with the mark to appear.
+	// How often a search that finds no process is repeated, each a tenth of a second
+	// after the other: for a command that may not have begun, and otherwise.
 	killPatience = 20
+	killRepeats  = 3
 )
 
 // killScript kills the processes with the mark TAG in their environment, their
@@ -38,21 +40,18 @@ const (
 // If AGAIN is yes, processes that start after the first TERM get it as well: a script
 // of this package may be about to start one, and ignores TERM while it cleans up.
 //
-// A command started a moment ago may not have its mark yet, so the script searches
-// for PATIENCE tenths of a second before it gives up.
+// One search may miss a process: its environment is empty for a moment while it executes
+// a program, and a command started just now does not have its mark yet. So the script
+// ends when it has found nothing PATIENCE and one times in a row, or REPEATS and one times
+// once it has found something.
 //
 // The script never contains the complete mark, because sshd's ForceCommand puts
 // the script itself into its environment.
 const killScript = `[ -r /proc/self/environ ] || exit 0
-n=0; w=0; o=' '; m=` + markVariable + `
+pause() { sleep 0.1 2>/dev/null || sleep 1; }
+n=0; w=PATIENCE; o=' '; m=` + markVariable + `
 while :; do
-v=$(grep -lszF "$m=TAG" /proc/[0-9]*/environ | sed 's|^/proc/||;s|/.*||' | tr '\n' ' ')
-if [ -z "$v" ] && [ "$n" = 0 ]; then
-[ "$w" -lt PATIENCE ] || exit 0
-w=$((w+1)); sleep 0.1 2>/dev/null || sleep 1
-continue
-fi
-v=" $v"; more=1
+v=" $(grep -lszF "$m=TAG" /proc/[0-9]*/environ | sed 's|^/proc/||;s|/.*||' | tr '\n' ' ')"; more=1
 while [ "$more" = 1 ]; do
 more=0
 for f in /proc/[0-9]*/stat; do
@@ -65,16 +64,20 @@ case "$o" in *" $p "*) v="$v$p "; more=1; continue ;; esac
 case "$v$o" in *" $2 "* | *" $4 "*) v="$v$p "; more=1 ;; esac
 done
 done
-[ "$v" = ' ' ] && exit 0
+if [ "$v" = ' ' ]; then
+[ "$w" -gt 0 ] || exit 0
+w=$((w-1)); pause
+continue
+fi
 read -r t l </proc/uptime && t=${t%.*}${t#*.}; [ "$n" = 0 ] && b=$t
 s=TERM; { [ "$n" -ge GRACE ] || [ $((t-b)) -ge GRACE0 ]; } && s=KILL
 for p in $v; do
 case "$n:$s:AGAIN:$o" in 0:* | *:KILL:*) ;; *:no:*) continue ;; *" $p "*) continue ;; esac
 kill -s $s "$p" 2>/dev/null || SUDOkill -s $s "$p" 2>/dev/null
 done
-o=$v
+o=$v; w=REPEATS
 n=$((n+1)); [ "$n" -ge $((GRACE+30)) ] && exit 1
-sleep 0.1 2>/dev/null || sleep 1
+pause
 done`
 
 // endTimeout limits the end of commands that another process has left.
@@ -92,7 +95,7 @@ func (c *conn) endMarked(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, endTimeout) // by the time of the machine, not of Config.Clock
 	defer cancel()
-	how := killing{patience: 2, grace: 2 * killGrace, again: true} // the process that started them has ended since
+	how := killing{patience: killRepeats, grace: 2 * killGrace, again: true} // the process that started them has ended since
 	if err := c.killAll(ctx, p, how); err != nil {
 		return fmt.Errorf("end the commands that an earlier process has left on %s: %w", c.cfg.Addr, err)
 	}
@@ -101,8 +104,8 @@ func (c *conn) endMarked(ctx context.Context) error {
 
 // kill kills every process of p on the machine, over a session that needs no slot.
 // It gives up if the connection is silent, and logs a failure, since the caller
-// has another error to return. If p has begun or exited, kill does not wait for its
-// tag to appear. If the server refuses another session, kill makes another connection.
+// has another error to return. If p has begun or exited, kill waits only a moment for
+// its tag to appear. If the server refuses another session, kill makes another connection.
 func (c *conn) kill(ctx context.Context, p *process, begun bool) {
 	if p.tag == "" || !c.alive() {
 		return
@@ -111,7 +114,7 @@ func (c *conn) kill(ctx context.Context, p *process, begun bool) {
 	defer cancel()
 	how := killing{patience: killPatience, grace: killGrace}
 	if begun {
-		how.patience = 0
+		how.patience = killRepeats
 	}
 	if p.cleansUp {
 		how.grace, how.again = killGraceScript, true
@@ -121,10 +124,11 @@ func (c *conn) kill(ctx context.Context, p *process, begun bool) {
 	}
 }
 
-// A killing has the parameters of killScript, in tenths of a second.
+// A killing has the parameters of killScript.
 type killing struct {
-	patience, grace int
-	again           bool
+	patience int // repeated searches
+	grace    int // tenths of a second
+	again    bool
 }
 
 // killAll kills the processes with p's tag.
@@ -138,7 +142,7 @@ func (c *conn) killAll(ctx context.Context, p *process, how killing) error {
 	if how.again {
 		again = "yes"
 	}
-	script := strings.NewReplacer("PATIENCE", strconv.Itoa(how.patience), "TAG", p.tag, "AGAIN", again, "SUDO", fallback, "GRACE", strconv.Itoa(how.grace)).Replace(killScript)
+	script := strings.NewReplacer("PATIENCE", strconv.Itoa(how.patience), "REPEATS", strconv.Itoa(killRepeats), "TAG", p.tag, "AGAIN", again, "SUDO", fallback, "GRACE", strconv.Itoa(how.grace)).Replace(killScript)
 	killer := &process{line: shellCommand(p.sudo, "", "", cleanEnvironment+script), urgent: true}
 	if p.sudo.needsPassword() {
 		killer.stdin = strings.NewReader(p.sudo.passwordLine())

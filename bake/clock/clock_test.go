@@ -64,6 +64,24 @@ func TestScaled(t *testing.T) {
 	})
 }
 
+// A sleep lasts until its end by the same clock.
+func TestScaledSleepsLongEnough(t *testing.T) {
+	for _, factor := range []float64{1, 1.1, 7, 60, 1e3 / 3, 1e12} {
+		synctest.Test(t, func(t *testing.T) {
+			fast := clock.Scaled(factor)
+			for d := time.Duration(1); d < 100*time.Hour; d = 3*d + 1 {
+				end := fast.Now().Add(d)
+				if err := fast.Sleep(t.Context(), d); err != nil {
+					t.Fatal(err)
+				}
+				if now := fast.Now(); now.Before(end) {
+					t.Errorf("Scaled(%v).Sleep(%v) ended %v too early", factor, d, end.Sub(now))
+				}
+			}
+		})
+	}
+}
+
 func TestWithTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for name, c := range map[string]clock.Clock{"nil": nil, "system": clock.System(), "scaled": clock.Scaled(1)} {

@@ -2,6 +2,7 @@ package clock
 
 import (
 	"context"
+	"math"
 	"time"
 )
 
@@ -25,9 +26,11 @@ type scaled struct {
 }
 
 func (c scaled) Now() time.Time {
-	return c.start.Add(time.Duration(float64(time.Since(c.start)) * c.factor))
+	return c.start.Add(time.Duration(math.Round(float64(time.Since(c.start)) * c.factor)))
 }
 
+// Sleep rounds up: a wait for a time that ended before it would be begun again, for no
+// time at all, and inside testing/synctest none would ever pass.
 func (c scaled) Sleep(ctx context.Context, d time.Duration) error {
-	return System().Sleep(ctx, time.Duration(float64(d)/c.factor))
+	return System().Sleep(ctx, time.Duration(math.Ceil(float64(d)/c.factor)))
 }

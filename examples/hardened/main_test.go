@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
@@ -17,15 +18,17 @@ import (
 )
 
 func TestRun(t *testing.T) {
-	var out bytes.Buffer
-	if err := run(t.Context(), []string{"-version", "2.1"}, &out); err != nil {
-		t.Fatalf("run(-version 2.1) = %v, output:\n%s", err, out.String())
-	}
-	for _, want := range []string{"\nbase         baked ", "\nhardened     baked ", "\napplication  baked ", "\n3 baked\n"} {
-		if !strings.Contains(out.String(), want) {
-			t.Errorf("run(-version 2.1): output lacks %q:\n%s", want, out.String())
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		if err := run(t.Context(), []string{"-version", "2.1"}, &out); err != nil {
+			t.Fatalf("run(-version 2.1) = %v, output:\n%s", err, out.String())
 		}
-	}
+		for _, want := range []string{"\nbase         baked ", "\nhardened     baked ", "\napplication  baked ", "\n3 baked\n"} {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("run(-version 2.1): output lacks %q:\n%s", want, out.String())
+			}
+		}
+	})
 }
 
 func testSettings() Settings {

@@ -55,13 +55,15 @@ func TestDeployments(t *testing.T) {
 }
 
 func TestRun(t *testing.T) {
-	var out bytes.Buffer
-	if err := run(t.Context(), nil, &out); err != nil {
-		t.Fatalf("run() = %v, output:\n%s", err, out.String())
-	}
-	for _, want := range []string{`\nshop-primal +baked .* ami-`, `\nshop-staging +baked .* ami-`, "\n2 baked\n"} {
-		if !regexp.MustCompile(want).Match(out.Bytes()) {
-			t.Errorf("run(): output lacks %q:\n%s", want, out.String())
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		if err := run(t.Context(), nil, &out); err != nil {
+			t.Fatalf("run() = %v, output:\n%s", err, out.String())
 		}
-	}
+		for _, want := range []string{`\nshop-primal +baked .* ami-`, `\nshop-staging +baked .* ami-`, "\n2 baked\n"} {
+			if !regexp.MustCompile(want).Match(out.Bytes()) {
+				t.Errorf("run(): output lacks %q:\n%s", want, out.String())
+			}
+		}
+	})
 }

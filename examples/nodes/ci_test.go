@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"go.yaml.in/yaml/v3"
 
@@ -51,7 +52,10 @@ func TestCIChild(t *testing.T) {
 		case "4":
 			return &ec2.DeniedError{Err: errors.New("planted")}
 		}
-		err := run(ctx, args, out)
+		var err error
+		synctest.Test(t, func(t *testing.T) {
+			err = run(t.Context(), args, out)
+		})
 		if code == "1" {
 			err = errors.Join(err, errors.New("planted"))
 		}

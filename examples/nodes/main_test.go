@@ -94,9 +94,11 @@ func TestRunAsJSONWithReport(t *testing.T) {
 	t.Setenv("GITHUB_ACTIONS", "")
 	var out bytes.Buffer
 	page := filepath.Join(t.TempDir(), "nodes.html")
-	if err := run(t.Context(), []string{"-json", "-report", page}, &out); err != nil {
-		t.Fatal(err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		if err := run(t.Context(), []string{"-json", "-report", page}, &out); err != nil {
+			t.Fatal(err)
+		}
+	})
 	decoder := json.NewDecoder(&out)
 	for _, node := range []string{"web", "db", "worker"} {
 		var line struct {
@@ -125,9 +127,11 @@ func TestRunInCI(t *testing.T) {
 		t.Setenv(name, value)
 	}
 	var out bytes.Buffer
-	if err := run(t.Context(), []string{"-junit", filepath.Join(dir, "junit.xml"), "-logs", filepath.Join(dir, "logs")}, &out); err != nil {
-		t.Fatal(err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		if err := run(t.Context(), []string{"-junit", filepath.Join(dir, "junit.xml"), "-logs", filepath.Join(dir, "logs")}, &out); err != nil {
+			t.Fatal(err)
+		}
+	})
 	if text := out.String(); strings.Count(text, "::group::") != 3 || strings.Count(text, "::endgroup::") != 3 || !strings.Contains(text, "::group::web: ") {
 		t.Errorf("run printed %s, want a group for each node", text)
 	}

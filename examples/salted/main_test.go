@@ -15,15 +15,17 @@ import (
 )
 
 func TestRun(t *testing.T) {
-	for _, args := range [][]string{nil, {"-all", "-spot"}} {
-		var out bytes.Buffer
-		if err := run(t.Context(), args, &out); err != nil {
-			t.Fatalf("run(%q) = %v, output:\n%s", args, err, out.String())
+	synctest.Test(t, func(t *testing.T) {
+		for _, args := range [][]string{nil, {"-all", "-spot"}} {
+			var out bytes.Buffer
+			if err := run(t.Context(), args, &out); err != nil {
+				t.Fatalf("run(%q) = %v, output:\n%s", args, err, out.String())
+			}
+			if !strings.Contains(out.String(), "rails-base  baked ami-") {
+				t.Errorf("run(%q): output lacks the AMI of rails-base:\n%s", args, out.String())
+			}
 		}
-		if !strings.Contains(out.String(), "rails-base  baked ami-") {
-			t.Errorf("run(%q): output lacks the AMI of rails-base:\n%s", args, out.String())
-		}
-	}
+	})
 }
 
 // TestNewestBase bakes two bases, and rails-base from the newer.

@@ -23,10 +23,10 @@ const (
 	killGrace       = 10
 	killGraceScript = 80
 
-	// How often a search that finds no process is repeated, each a tenth of a second
-	// after the other: for a command that may not have begun, and otherwise.
-	killPatience = 20
-	killRepeats  = 3
+	// Tenths of a second to wait for a process with the mark to appear: of a command
+	// that may not have begun, and of any other.
+	killPatience      = 20
+	killPatienceBegun = 2
 )
 
 // killScript kills the processes with the mark TAG in their environment, their
@@ -40,18 +40,23 @@ const (
 // If AGAIN is yes, processes that start after the first TERM get it as well: a script
 // of this package may be about to start one, and ignores TERM while it cleans up.
 //
-// One search may miss a process: its environment is empty for a moment while it executes
-// a program, and a command started just now does not have its mark yet. So the script
-// ends when it has found nothing PATIENCE and one times in a row, or REPEATS and one times
-// once it has found something.
+// One search may miss a process: a command started just now does not have its mark yet,
+// and an environment is empty for a moment while its process executes a program. So the
+// script searches for PATIENCE tenths of a second before it gives up.
 //
 // The script never contains the complete mark, because sshd's ForceCommand puts
 // the script itself into its environment.
 const killScript = `[ -r /proc/self/environ ] || exit 0
 pause() { sleep 0.1 2>/dev/null || sleep 1; }
-n=0; w=PATIENCE; o=' '; m=` + markVariable + `
+n=0; w=0; o=' '; m=` + markVariable + `
 while :; do
-v=" $(grep -lszF "$m=TAG" /proc/[0-9]*/environ | sed 's|^/proc/||;s|/.*||' | tr '\n' ' ')"; more=1
+v=$(grep -lszF "$m=TAG" /proc/[0-9]*/environ | sed 's|^/proc/||;s|/.*||' | tr '\n' ' ')
+if [ -z "$v" ] && [ "$n" = 0 ]; then
+[ "$w" -lt PATIENCE ] || exit 0
+w=$((w+1)); pause
+continue
+fi
+v=" $v"; more=1
 while [ "$more" = 1 ]; do
 more=0
 for f in /proc/[0-9]*/stat; do
@@ -64,18 +69,14 @@ case "$o" in *" $p "*) v="$v$p "; more=1; continue ;; esac
 case "$v$o" in *" $2 "* | *" $4 "*) v="$v$p "; more=1 ;; esac
 done
 done
-if [ "$v" = ' ' ]; then
-[ "$w" -gt 0 ] || exit 0
-w=$((w-1)); pause
-continue
-fi
+[ "$v" = ' ' ] && exit 0
 read -r t l </proc/uptime && t=${t%.*}${t#*.}; [ "$n" = 0 ] && b=$t
 s=TERM; { [ "$n" -ge GRACE ] || [ $((t-b)) -ge GRACE0 ]; } && s=KILL
 for p in $v; do
 case "$n:$s:AGAIN:$o" in 0:* | *:KILL:*) ;; *:no:*) continue ;; *" $p "*) continue ;; esac
 kill -s $s "$p" 2>/dev/null || SUDOkill -s $s "$p" 2>/dev/null
 done
-o=$v; w=REPEATS
+o=$v
 n=$((n+1)); [ "$n" -ge $((GRACE+30)) ] && exit 1
 pause
 done`
@@ -95,7 +96,7 @@ func (c *conn) endMarked(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, endTimeout) // by the time of the machine, not of Config.Clock
 	defer cancel()
-	how := killing{patience: killRepeats, grace: 2 * killGrace, again: true} // the process that started them has ended since
+	how := killing{patience: killPatienceBegun, grace: 2 * killGrace, again: true} // the process that started them has ended since
 	if err := c.killAll(ctx, p, how); err != nil {
 		return fmt.Errorf("end the commands that an earlier process has left on %s: %w", c.cfg.Addr, err)
 	}
@@ -114,7 +115,7 @@ func (c *conn) kill(ctx context.Context, p *process, begun bool) {
 	defer cancel()
 	how := killing{patience: killPatience, grace: killGrace}
 	if begun {
-		how.patience = killRepeats
+		how.patience = killPatienceBegun
 	}
 	if p.cleansUp {
 		how.grace, how.again = killGraceScript, true
@@ -124,11 +125,10 @@ func (c *conn) kill(ctx context.Context, p *process, begun bool) {
 	}
 }
 
-// A killing has the parameters of killScript.
+// A killing has the parameters of killScript, in tenths of a second.
 type killing struct {
-	patience int // repeated searches
-	grace    int // tenths of a second
-	again    bool
+	patience, grace int
+	again           bool
 }
 
 // killAll kills the processes with p's tag.
@@ -142,7 +142,7 @@ func (c *conn) killAll(ctx context.Context, p *process, how killing) error {
 	if how.again {
 		again = "yes"
 	}
-	script := strings.NewReplacer("PATIENCE", strconv.Itoa(how.patience), "REPEATS", strconv.Itoa(killRepeats), "TAG", p.tag, "AGAIN", again, "SUDO", fallback, "GRACE", strconv.Itoa(how.grace)).Replace(killScript)
+	script := strings.NewReplacer("PATIENCE", strconv.Itoa(how.patience), "TAG", p.tag, "AGAIN", again, "SUDO", fallback, "GRACE", strconv.Itoa(how.grace)).Replace(killScript)
 	killer := &process{line: shellCommand(p.sudo, "", "", cleanEnvironment+script), urgent: true}
 	if p.sudo.needsPassword() {
 		killer.stdin = strings.NewReader(p.sudo.passwordLine())

@@ -140,6 +140,7 @@ func (c *conn) getToPath(ctx context.Context, su *sudo, from *remoteFile, to str
 	if err != nil {
 		return err
 	}
+	ended := removeWhenCanceled(ctx, root, temp)
 	err = c.getFile(ctx, su, from, file, report)
 	if err == nil {
 		err = file.Chmod(from.mode)
@@ -147,8 +148,8 @@ func (c *conn) getToPath(ctx context.Context, su *sudo, from *remoteFile, to str
 	if failed := file.Close(); err == nil {
 		err = failed
 	}
-	if err == nil {
-		err = context.Cause(ctx)
+	if canceled := ended(); canceled != nil {
+		err = canceled
 	}
 	if err == nil {
 		err = root.Rename(temp, name)

@@ -1,6 +1,7 @@
 package sshmachine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -102,6 +103,25 @@ func openLocalSubdir(root *os.Root, name string, create bool) (*os.Root, error) 
 func tempLocalDir(root *os.Root) (name string, err error) {
 	name = tempPrefix + newTag()
 	return name, root.Mkdir(name, ownerRWX)
+}
+
+// removeWhenCanceled removes the temporary file or directory name in root once ctx has
+// ended, since what the machine still sends is written to it until the machine has
+// stopped, which may be after the method has returned. The caller calls ended once, before
+// it uses or removes what has been written; ended returns the cause if ctx has ended.
+func removeWhenCanceled(ctx context.Context, root *os.Root, name string) (ended func() error) {
+	removed := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(removed)
+		_ = root.RemoveAll(name) // or else by the caller
+	})
+	return func() error {
+		if stop() {
+			return nil
+		}
+		<-removed
+		return context.Cause(ctx)
+	}
 }
 
 // mergeLocal moves the contents of the directory from into the directory to, both

@@ -193,3 +193,26 @@ func TestGetCancel(t *testing.T) {
 		})
 	}
 }
+
+// A canceled Get removes what it has written also if the machine takes long to stop.
+func TestGetCancelOnSlowMachine(t *testing.T) {
+	h := newHost(t)
+	h.run = func(line string) string { return strings.ReplaceAll(line, "v=$(grep ", "sleep 3; v=$(grep ") }
+	m := connect(t, h.configFor(h.listen(t)))
+	source := filepath.Dir(bigFile(t, 64<<20))
+	for what, down := range map[string]bake.Download{"file": {Source: source + "/big"}, "tree": {Source: source}} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			to := t.TempDir()
+			ctx, cancel := context.WithCancel(t.Context())
+			down.Path = to + "/to"
+			down.Progress = func(int64, int64) { cancel() }
+			if err := m.Get(ctx, &down); !errors.Is(err, context.Canceled) {
+				t.Errorf("Get = %v, want Canceled", err)
+			}
+			if got := listing(t, to); strings.Contains(got, "\n") {
+				t.Errorf("canceled Get left:\n%s", got)
+			}
+		})
+	}
+}

@@ -52,6 +52,7 @@ func (c *conn) getTree(ctx context.Context, su *sudo, from *remoteFile, to strin
 		return err
 	}
 	into.maxBytes = c.cfg.MaxDownload
+	ended := removeWhenCanceled(ctx, dest, temp)
 	list, err := c.listTree(ctx, su, g, from, into)
 	if err == nil {
 		report.expect(list.bytes)
@@ -61,16 +62,18 @@ func (c *conn) getTree(ctx context.Context, su *sudo, from *remoteFile, to strin
 	if err == nil {
 		err = into.checkComplete()
 	}
-	if err = errors.Join(err, into.finish()); err != nil {
-		return err
+	err = errors.Join(err, into.finish())
+	if canceled := ended(); canceled != nil {
+		err = canceled
 	}
-	if err := context.Cause(ctx); err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if exists {
+	case exists:
 		return mergeLocal(dest, top, ".")
+	default:
+		return dest.Rename(top, filepath.Base(to))
 	}
-	return dest.Rename(top, filepath.Base(to))
 }
 
 // receive runs a process and calls read with its output.

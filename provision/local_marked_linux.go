@@ -4,12 +4,11 @@ package provision
 
 import (
 	"bytes"
-	"io/fs"
 	"os"
 	"strconv"
-	"strings"
 	"syscall"
-	"time"
+
+	"github.com/bakestone-go/bakestone/internal/procfs"
 )
 
 // killPasses limits the searches for processes that start while others are being
@@ -31,7 +30,7 @@ func killMarked(mark, except string) {
 			if err != nil || pid == os.Getpid() {
 				continue
 			}
-			if hasMark(environment(pid), mark, except) {
+			if hasMark(procfs.Environment(pid), mark, except) {
 				found = true
 				_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended
 			}
@@ -40,43 +39,6 @@ func killMarked(mark, except string) {
 			return
 		}
 	}
-}
-
-// execWait limits the wait for a process that executes a program.
-const execWait = time.Second
-
-// environment returns the environment with which a process has begun its program, or
-// nothing for a dead one and those of other users, whose is unreadable.
-//
-// While a process executes a program its environment is empty for a moment, which lasts
-// some milliseconds on a machine with much to do. environment waits for its end.
-func environment(pid int) []byte {
-	dir := os.DirFS("/proc/" + strconv.Itoa(pid))
-	for end := time.Now().Add(execWait); ; {
-		environ, err := fs.ReadFile(dir, "environ")
-		if err != nil || len(environ) > 0 || time.Now().After(end) {
-			return environ
-		}
-		stat, err := fs.ReadFile(dir, "stat")
-		if err != nil || !hasEnvironment(stat) {
-			return nil
-		}
-		time.Sleep(time.Millisecond) //nolint:forbidigo // the kernel knows no other clock
-	}
-}
-
-// hasEnvironment reports whether a process has an environment or is about to get one, by
-// its line of /proc/PID/stat.
-func hasEnvironment(stat []byte) bool {
-	// The name, in parentheses, may contain spaces and parentheses.
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	const size, begin, end = 20, 47, 48 // of the memory; of the environment in it
-	if len(fields) <= end {
-		return false // before Linux 3.5
-	}
-	dead := fields[0] == "Z" || fields[0] == "X"
-	kernel := fields[size] == "0" // a thread of the kernel, or about to end
-	return !dead && !kernel && (fields[end] == "0" || fields[begin] != fields[end])
 }
 
 // hasMark reports whether the environment has the mark in a variable without except.

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/bakestone-go/bakestone/internal/procfs"
 )
 
 // killTimeout bounds the wait for killed processes to be gone.
@@ -61,8 +63,7 @@ func descendants(pid int, marker string) []int {
 			continue
 		}
 		parents[child] = parent
-		environ, _ := os.ReadFile("/proc/" + entry.Name() + "/environ")
-		if marker != "" && bytes.Contains(environ, []byte(marker)) {
+		if marker != "" && bytes.Contains(procfs.Environment(child), []byte(marker)) {
 			below[child] = true
 			found = append(found, child)
 		}
@@ -82,15 +83,10 @@ func descendants(pid int, marker string) []int {
 // parentOf returns the parent of a process and whether the process is alive,
 // which a zombie is not.
 func parentOf(pid int) (parent int, alive bool) {
-	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
+	fields, err := procfs.Stat(pid)
+	if err != nil || !procfs.Alive(fields) {
 		return 0, false
 	}
-	// The name, in parentheses, may contain spaces and parentheses.
-	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-	if len(fields) < 2 || fields[0][0] == 'Z' || fields[0][0] == 'X' {
-		return 0, false
-	}
-	parent, err = strconv.Atoi(string(fields[1]))
+	parent, err = strconv.Atoi(fields[1])
 	return parent, err == nil
 }

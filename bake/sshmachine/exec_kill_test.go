@@ -3,6 +3,7 @@ package sshmachine_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,6 +38,9 @@ func checkNoProcess(t *testing.T, text string) {
 	}
 }
 
+// someSeconds returns an argument for sleep that no other test uses.
+func someSeconds() string { return fmt.Sprint(1_000_000 + time.Now().UnixNano()%1_000_000_000) }
+
 func TestCancelKillsProcesses(t *testing.T) {
 	testenv.Need(t, "sshd")
 	m := sshdMachine(t)
@@ -65,33 +69,28 @@ func TestCancelKillsProcesses(t *testing.T) {
 	}
 }
 
-// A process has no environment for a moment while it executes a program, so one search may
-// miss it. Here the first misses all.
-func TestCancelBetweenPrograms(t *testing.T) {
-	m := connect(t, sshdConfig(testenv.Guest(t, &testenv.GuestOptions{Setup: `install -d -o baker /opt/work
+// Processes that ignore TERM are killed also where it is hard to find them.
+func TestCancelFindsProcesses(t *testing.T) {
+	for name, grep := range map[string]string{
+		"each search takes seconds": "sleep 3",
+		// A process has no environment for a moment while it executes a program. Here the
+		// first search misses all.
+		"between programs": "[ -e /opt/work/searched ] || { : >/opt/work/searched; exit 1; }",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := connect(t, sshdConfig(testenv.Guest(t, &testenv.GuestOptions{Setup: `install -d -o baker /opt/work
 mv /usr/bin/grep /usr/bin/real-grep
-printf '#!/bin/sh\n[ -e /opt/work/first ] || { : >/opt/work/first; exit 1; }\nexec real-grep "$@"\n' >/usr/bin/grep
+printf '%s\n' '#!/bin/sh' '` + grep + `' 'exec real-grep "$@"' >/usr/bin/grep
 chmod 755 /usr/bin/grep`})))
-	ctx, cancel := context.WithCancel(t.Context())
-	up := writerFunc(func(p []byte) (int, error) { cancel(); return len(p), nil })
-	err := m.Run(ctx, &bake.Cmd{Line: "trap '' TERM HUP; rm -f /opt/work/first; echo up; while :; do sleep 86428; done", Stdout: up})
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("Run = %v, want Canceled", err)
+			seconds := someSeconds()
+			ctx, cancel := context.WithCancel(t.Context())
+			up := writerFunc(func(p []byte) (int, error) { cancel(); return len(p), nil })
+			err := m.Run(ctx, &bake.Cmd{Line: "trap '' TERM HUP; rm -f /opt/work/searched; echo up; while :; do sleep " + seconds + "; done", Stdout: up})
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("Run = %v, want Canceled", err)
+			}
+			checkNoProcess(t, seconds)
+		})
 	}
-	checkNoProcess(t, "86428")
-}
-
-// On a slow machine, where each search for processes takes seconds, those that ignore TERM
-// are killed as well.
-func TestCancelOnSlowMachine(t *testing.T) {
-	m := connect(t, sshdConfig(testenv.Guest(t, &testenv.GuestOptions{Setup: `mv /usr/bin/grep /usr/bin/real-grep
-printf '#!/bin/sh\nsleep 3\nexec real-grep "$@"\n' >/usr/bin/grep
-chmod 755 /usr/bin/grep`})))
-	ctx, cancel := context.WithCancel(t.Context())
-	up := writerFunc(func(p []byte) (int, error) { cancel(); return len(p), nil })
-	err := m.Run(ctx, &bake.Cmd{Line: "trap '' TERM HUP; echo up; while :; do sleep 86427; done", Stdout: up})
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("Run = %v, want Canceled", err)
-	}
-	checkNoProcess(t, "86427")
 }

@@ -453,7 +453,7 @@ func (c *matrixCell) checkTrees(t *testing.T, sudo bool) {
 
 func (c *matrixCell) checkCancel(t *testing.T) {
 	t.Helper()
-	seconds := fmt.Sprint(1_000_000 + time.Now().UnixNano()%1_000_000_000)
+	seconds := someSeconds()
 	sudo := c.want.sudo == ""
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

@@ -4,10 +4,11 @@ import (
 	"cmp"
 	"errors"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/internal/guest"
@@ -176,10 +177,17 @@ const (
 	defaultPowerOffTimeout = 5 * time.Minute
 
 	leastMemory = 16 << 20
+
+	longestName = 200 // bytes: file systems permit 255
 )
 
-// imageName matches the names that can be the name of a directory on every system.
-var imageName = regexp.MustCompile(`^[\pL\pN][\pL\pN ._+@=-]{0,199}$`)
+// validName reports whether an image's name can be that of a directory on every system.
+func validName(name string) bool {
+	word := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) }
+	first, _ := utf8.DecodeRuneInString(name)
+	return word(first) && len(name) <= longestName && strings.TrimRight(name, " .") == name &&
+		!strings.ContainsFunc(name, func(r rune) bool { return !word(r) && !strings.ContainsRune(" ._+@=-", r) })
+}
 
 // Validate reports everything that is invalid in the Builder or in img, joined.
 func (b Builder) Validate(img *bake.Image) error {
@@ -198,8 +206,8 @@ func (b Builder) Validate(img *bake.Image) error {
 			invalid("Source", "%w", err)
 		}
 	}
-	if !imageName.MatchString(img.Name) || strings.TrimRight(img.Name, " .") != img.Name {
-		errs = append(errs, bake.Invalid("Image.Name", `invalid name %q: it names a directory and may have letters, digits, spaces and ._+@=-`, img.Name))
+	if !validName(img.Name) {
+		errs = append(errs, bake.Invalid("Image.Name", `invalid name %q: it names a directory and may have up to %d bytes of letters, digits, spaces and ._+@=-`, img.Name, longestName))
 	}
 	if b.Arch != "" && !slices.Contains([]string{x86, arm64}, b.Arch) {
 		invalid("Arch", "unknown architecture %q, want %q or %q", b.Arch, x86, arm64)

@@ -109,6 +109,9 @@ func TestValidate(t *testing.T) {
 		"Builder.Source: URL.SHA256: invalid digest":                  func(_ *bake.Image, b *qemu.Builder) { b.Source = qemu.URL{URL: "https://example.com/x"} },
 		`URL.URL: "ftp://user:xxxxx@example.com/x" is not`:            func(_ *bake.Image, b *qemu.Builder) { b.Source = qemu.URL{URL: "ftp://user:pass@example.com/x"} }, //nolint:gosec // no real password
 		`Image.Name: invalid name "../x"`:                             func(img *bake.Image, _ *qemu.Builder) { img.Name = "../x" },
+		`Image.Name: invalid name "界`:                                 func(img *bake.Image, _ *qemu.Builder) { img.Name = strings.Repeat("界", 67) }, // 201 bytes
+		`Image.Name: invalid name "x\x80"`:                            func(img *bake.Image, _ *qemu.Builder) { img.Name = "x\x80" },
+		`Image.Name: invalid name ""`:                                 func(img *bake.Image, _ *qemu.Builder) { img.Name = "" },
 		`Image.Name: invalid name "x."`:                               func(img *bake.Image, _ *qemu.Builder) { img.Name = "x." },
 		`Builder.Arch: unknown architecture "amd64"`:                  func(_ *bake.Image, b *qemu.Builder) { b.Arch = "amd64" },
 		"Builder.Memory: is 512 bytes, want at least":                 func(_ *bake.Image, b *qemu.Builder) { b.Memory = 512 },
@@ -129,7 +132,7 @@ func TestValidate(t *testing.T) {
 		change(img, &b)
 		wantError(t, b.Validate(img), want)
 	}
-	if err := valid.Validate(&bake.Image{Name: "web 1.2+x_y"}); err != nil {
+	if err := valid.Validate(&bake.Image{Name: "web 1.2+x_y " + strings.Repeat("界", 62)}); err != nil {
 		t.Errorf("Validate of a valid Builder = %v", err)
 	}
 }

@@ -164,7 +164,7 @@ func (n NewestImage) String() string { return "newest image " + string(n) }
 
 // Validate reports an invalid name.
 func (n NewestImage) Validate() error {
-	if !imageName.MatchString(string(n)) {
+	if !validName(string(n)) {
 		return fmt.Errorf("invalid image name %q", string(n))
 	}
 	return nil

@@ -77,7 +77,7 @@ func (h *Host) found(id string) (s *session, found bool, err error) {
 	if err := json.Unmarshal(data, &run); err != nil {
 		return nil, false, fmt.Errorf("%s: %w", runName, err)
 	}
-	if !imageName.MatchString(run.Image) {
+	if !validName(run.Image) {
 		return nil, false, fmt.Errorf("%s has the invalid image name %q", runName, run.Image)
 	}
 	s = &session{

@@ -228,7 +228,7 @@ func (s *service) cancel(w http.ResponseWriter, r *http.Request, caller string) 
 
 // cancelFor asks the process that has the bake, whichever that is, to cancel it.
 func (s *service) cancelFor(r *http.Request, caller, reason string) error {
-	if !plainText.MatchString(reason) {
+	if !plain(reason) {
 		return bake.Invalid("reason", "want at most %d printable characters", longestValue)
 	}
 	build := r.PathValue("build")

@@ -187,14 +187,14 @@ func TestCancel(t *testing.T) {
 	first.waitState(build, "running")
 	second := o.start(t, dir)
 	var got view
-	if status := second.call(bobToken, "POST", "/api/bakes/"+build+"/cancel", `{"reason": "wrong release"}`, &got); status != 200 || got.State != "canceling" || got.Cancel != "by bob: wrong release" {
+	if status := second.call(bobToken, "POST", "/api/bakes/"+build+"/cancel", `{"reason": "wrong release – 1.2"}`, &got); status != 200 || got.State != "canceling" || got.Cancel != "by bob: wrong release – 1.2" {
 		t.Errorf("cancel = %d, %+v, want canceling by bob", status, got)
 	}
 	first.waitState(build, "canceled")
 	if existing := o.builder.Existing(); len(existing) != 0 {
 		t.Errorf("existing %v, want nothing", existing)
 	}
-	if status := second.call(aliceToken, "POST", "/api/bakes/"+build+"/cancel", `{}`, &got); status != 200 || got.State != "canceled" || got.Cancel != "by bob: wrong release" {
+	if status := second.call(aliceToken, "POST", "/api/bakes/"+build+"/cancel", `{}`, &got); status != 200 || got.State != "canceled" || got.Cancel != "by bob: wrong release – 1.2" {
 		t.Errorf("another cancel = %d, %+v, want no change", status, got)
 	}
 	for body, want := range map[string]int{`{"reason": "\u001b"}`: 400, `{"why": "x"}`: 400, ``: 415} {

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/ec2"
@@ -142,10 +144,13 @@ const (
 	mostLabels   = 20
 )
 
-var (
-	labelName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,39}$`)
-	plainText = regexp.MustCompile(`^[[:print:]\pL\pN]{0,200}$`)
-)
+var labelName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,39}$`)
+
+// plain reports whether a text is printable and not too long to be shown.
+func plain(text string) bool {
+	return utf8.ValidString(text) && utf8.RuneCountInString(text) <= longestValue &&
+		!strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) })
+}
 
 // checkLabels reports labels that a caller may not choose.
 func checkLabels(labels map[string]string) error {
@@ -157,7 +162,7 @@ func checkLabels(labels map[string]string) error {
 		if !labelName.MatchString(name) {
 			errs = append(errs, bake.Invalid("labels", "invalid name %.50q: want at most 40 lower-case letters, digits, periods, hyphens and underscores", name))
 		}
-		if !plainText.MatchString(labels[name]) {
+		if !plain(labels[name]) {
 			errs = append(errs, bake.Invalid(fmt.Sprintf("labels[%.50q]", name), "want at most %d printable characters", longestValue))
 		}
 	}

@@ -14,7 +14,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -206,19 +205,17 @@ func BenchmarkBakeBesidePacker(b *testing.B) {
 // compare runs both programs in turn.
 func (p packerBench) compare(b *testing.B, m *motoProxy, packer string) {
 	b.Helper()
-	type figures struct{ seconds, processor, memory, calls []float64 }
-	all := map[string]*figures{"bakestone": {}, "packer": {}}
+	took := usage.Series{}
 	measure := func(name string, cmd *exec.Cmd) {
 		before := m.calls
 		used, err := usage.Of(cmd, "")
 		if err != nil {
 			b.Fatal(err)
 		}
-		f := all[name]
-		f.seconds = append(f.seconds, used.Clock.Seconds())
-		f.processor = append(f.processor, used.Processor.Seconds())
-		f.memory = append(f.memory, float64(used.Memory)/(1<<20))
-		f.calls = append(f.calls, float64(m.calls-before)/float64(p.Images))
+		took.Add(name+"-s", used.Clock.Seconds())
+		took.Add(name+"-cpu-s", used.Processor.Seconds())
+		took.Add(name+"-MiB", float64(used.Memory)/(1<<20))
+		took.Add(name+"-calls/image", float64(m.calls-before)/float64(p.Images))
 	}
 	own, err := json.Marshal(p)
 	if err != nil {
@@ -233,18 +230,8 @@ func (p packerBench) compare(b *testing.B, m *motoProxy, packer string) {
 		cmd.Env = append(os.Environ(), "CHECKPOINT_DISABLE=1", "AWS_EC2_METADATA_DISABLED=true", "PACKER_CONFIG_DIR="+dir)
 		measure("packer", cmd)
 	}
-	median := func(all []float64) float64 {
-		slices.Sort(all)
-		return all[len(all)/2]
-	}
-	b.ReportMetric(0, "ns/op")
-	for name, f := range all {
-		b.ReportMetric(median(f.seconds), name+"-s")
-		b.ReportMetric(median(f.processor), name+"-cpu-s")
-		b.ReportMetric(median(f.memory), name+"-MiB")
-		b.ReportMetric(median(f.calls), name+"-calls/image")
-	}
-	b.ReportMetric(median(all["packer"].seconds)/median(all["bakestone"].seconds), "packer/own")
+	b.ReportMetric(usage.Median(took["packer-s"])/usage.Median(took["bakestone-s"]), "packer/own")
+	took.Report(b)
 }
 
 func (p packerBench) cloud() *ec2.Cloud {

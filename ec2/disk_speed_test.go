@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -88,8 +87,7 @@ func median(all []usage.Usage) string {
 		for i, u := range all {
 			values[i] = of(u)
 		}
-		slices.Sort(values)
-		return values[len(values)/2]
+		return usage.Median(values)
 	}
 	clock := time.Duration(middle(func(u usage.Usage) int64 { return int64(u.Clock) }))
 	processor := time.Duration(middle(func(u usage.Usage) int64 { return int64(u.Processor) }))

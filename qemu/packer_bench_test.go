@@ -25,8 +25,8 @@ const benchDir = "BAKESTONE_TEST_BENCH"
 const benchCommand = "head -c 20000000 /dev/urandom >/var/data; sync"
 
 // BenchmarkBesidePacker makes the same image of the tests' guest with Bakestone and with
-// Packer's QEMU builder, both with emulation, and reports the time, what the program used
-// besides QEMU, and the size of the image:
+// Packer's QEMU builder in turn, both with emulation, and reports the time, what the
+// programs used besides QEMU, and the sizes of the images:
 //
 //	go test -run '^$' -bench BesidePacker -benchtime 3x ./qemu
 func BenchmarkBesidePacker(b *testing.B) {
@@ -36,22 +36,21 @@ func BenchmarkBesidePacker(b *testing.B) {
 	}
 	disk := testenv.Need(b, "qemu")
 	packer := testenv.Need(b, "packer")
-	b.Run("Bakestone", func(b *testing.B) {
-		bench(b, func(dir string) (*exec.Cmd, string) {
-			cmd := exec.CommandContext(b.Context(), os.Args[0], "-test.run=^$", "-test.bench=BesidePacker", "-test.benchtime=1x")
-			cmd.Env = append(os.Environ(), benchDir+"="+dir)
-			return cmd, filepath.Join(dir, "images", "bench", "*", "disk.qcow2")
-		})
-	})
-	b.Run("Packer", func(b *testing.B) {
-		bench(b, func(dir string) (*exec.Cmd, string) {
-			template := packerTemplate(b, dir, disk)
-			cmd := exec.CommandContext(b.Context(), packer, "build", template)
-			cmd.Dir = dir
-			cmd.Env = append(os.Environ(), "CHECKPOINT_DISABLE=1", "PACKER_CACHE_DIR="+filepath.Join(dir, "cache"), "PACKER_CONFIG_DIR="+dir)
-			return cmd, filepath.Join(dir, "out", "bench.qcow2")
-		})
-	})
+	took := usage.Series{}
+	for b.Loop() {
+		dir := b.TempDir()
+		own := exec.CommandContext(b.Context(), os.Args[0], "-test.run=^$", "-test.bench=BesidePacker", "-test.benchtime=1x")
+		own.Env = append(os.Environ(), benchDir+"="+dir)
+		measure(b, took, "bakestone", own, filepath.Join(dir, "images", "bench", "*", "disk.qcow2"))
+
+		dir = b.TempDir()
+		other := exec.CommandContext(b.Context(), packer, "build", packerTemplate(b, dir, disk))
+		other.Dir = dir
+		other.Env = append(os.Environ(), "CHECKPOINT_DISABLE=1", "PACKER_CACHE_DIR="+filepath.Join(dir, "cache"), "PACKER_CONFIG_DIR="+dir)
+		measure(b, took, "packer", other, filepath.Join(dir, "out", "bench.qcow2"))
+	}
+	b.ReportMetric(usage.Median(took["packer-s"])/usage.Median(took["bakestone-s"]), "packer/own")
+	took.Report(b)
 }
 
 // benchBake bakes the image in a process of its own.
@@ -116,37 +115,24 @@ func packerTemplate(b *testing.B, dir, disk string) string {
 	return filepath.Join(dir, "template.json")
 }
 
-// bench runs the command that start returns b.N times. The other result is a pattern of
-// the image's path.
-func bench(b *testing.B, start func(dir string) (*exec.Cmd, string)) {
+// measure runs a program that makes an image, whose path matches a pattern.
+func measure(b *testing.B, took usage.Series, name string, cmd *exec.Cmd, pattern string) {
 	b.Helper()
-	var all usage.Usage
-	var size int64
-	for b.Loop() {
-		cmd, pattern := start(b.TempDir())
-		used, err := usage.Of(cmd, "qemu-") // not qemu.test
-		if err != nil {
-			b.Fatal(err)
-		}
-		all.Clock += used.Clock
-		all.Own += used.Own
-		all.Processor += used.Processor
-		all.Memory = max(all.Memory, used.Memory)
-		found, err := filepath.Glob(pattern)
-		if err != nil || len(found) != 1 {
-			b.Fatalf("images %q, %v, want one", found, err)
-		}
-		info, err := os.Stat(found[0])
-		if err != nil {
-			b.Fatal(err)
-		}
-		size = info.Size()
+	used, err := usage.Of(cmd, "qemu-") // not qemu.test
+	if err != nil {
+		b.Fatal(err)
 	}
-	n := float64(b.N)
-	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(all.Clock.Seconds()/n, "s")
-	b.ReportMetric(all.Own.Seconds()/n, "own-cpu-s")
-	b.ReportMetric(all.Processor.Seconds()/n, "all-cpu-s")
-	b.ReportMetric(float64(all.Memory)/(1<<20), "own-MiB")
-	b.ReportMetric(float64(size)/(1<<20), "image-MiB")
+	found, err := filepath.Glob(pattern)
+	if err != nil || len(found) != 1 {
+		b.Fatalf("images %q, %v, want one", found, err)
+	}
+	info, err := os.Stat(found[0])
+	if err != nil {
+		b.Fatal(err)
+	}
+	took.Add(name+"-s", used.Clock.Seconds())
+	took.Add(name+"-own-cpu-s", used.Own.Seconds())
+	took.Add(name+"-all-cpu-s", used.Processor.Seconds())
+	took.Add(name+"-MiB", float64(used.Memory)/(1<<20))
+	took.Add(name+"-image-MiB", float64(info.Size())/(1<<20))
 }

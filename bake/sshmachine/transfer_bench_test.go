@@ -23,6 +23,7 @@ import (
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/sshmachine"
 	"github.com/bakestone-go/bakestone/internal/testenv"
+	"github.com/bakestone-go/bakestone/internal/testenv/usage"
 )
 
 // delayed returns the address of a relay to addr that adds rtt to the round-trip
@@ -329,14 +330,10 @@ func (x *transfer) benchmark(b *testing.B, programs func(*transfer) []program, c
 			}
 		}
 	}
-	median := func(name string) time.Duration {
-		slices.Sort(took[name])
-		return took[name][len(took[name])/2]
-	}
-	own := median("bakestone")
+	own := usage.Median(took["bakestone"])
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(own.Seconds(), "s")
 	for _, p := range all[1:] {
-		b.ReportMetric(float64(median(p.name))/float64(own), strings.ReplaceAll(p.name, " ", "-")+"/own")
+		b.ReportMetric(float64(usage.Median(took[p.name]))/float64(own), strings.ReplaceAll(p.name, " ", "-")+"/own")
 	}
 }

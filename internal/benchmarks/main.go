@@ -29,7 +29,7 @@ type table struct {
 	About string
 	pkg   string
 	bench []string // patterns, each of them for a process of its own
-	once  bool     // the benchmark repeats by itself, or takes too long
+	once  bool     // each size needs a process of its own
 }
 
 func tables() []table {
@@ -52,7 +52,7 @@ func tables() []table {
 		transfer("files-100k", "100,000 files of 1 to 8 KiB", "100000small"),
 		{Name: "images", About: "images baked at once, each number in a process of its own, with the embedded EC2 in another", pkg: "./ec2", bench: load(1, 10, 100, 1000), once: true},
 		{Name: "qemu", About: "an image of a small guest with QEMU's emulation, with Packer", pkg: "./qemu", bench: []string{"BesidePacker"}},
-		{Name: "definition", About: "go test of a definition with an empty build cache, and once more", pkg: "./internal/benchmarks", bench: []string{"ColdTest"}, once: true},
+		{Name: "definition", About: "go test of a definition with an empty build cache, and once more", pkg: "./internal/benchmarks", bench: []string{"ColdTest"}},
 	}
 }
 

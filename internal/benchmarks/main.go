@@ -29,7 +29,7 @@ type table struct {
 	About string
 	pkg   string
 	bench []string // patterns, each of them for a process of its own
-	once  bool     // each size needs a process of its own
+	once  bool     // each run needs a process of its own
 }
 
 func tables() []table {
@@ -104,7 +104,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		if err != nil {
 			return fmt.Errorf("table %s: %w", t.Name, err)
 		}
-		report.Tables = append(report.Tables, result{t, rows, t.repeats(*runs), time.Since(began).Round(time.Second).String()})
+		report.Tables = append(report.Tables, result{t, rows, *runs, time.Since(began).Round(time.Second).String()})
 		if *write { // now, or tables that took an hour are lost with the next one
 			if err := replaceTables("docs/benchmarks.md", report); err != nil {
 				return err
@@ -130,30 +130,30 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return err
 }
 
-// repeats returns how often the benchmarks are repeated.
-func (t table) repeats(runs int) int {
-	if t.once {
-		return 1
-	}
-	return runs
-}
-
 // measure runs the benchmarks of a table.
 func (t table) measure(ctx context.Context, runs int) ([]row, error) {
+	processes, repeats := 1, runs
+	if t.once {
+		processes, repeats = runs, 1
+	}
 	var rows []row
 	for _, pattern := range t.bench {
-		cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", pattern, "-benchtime", fmt.Sprint(t.repeats(runs), "x"), "-timeout", "5h", t.pkg)
-		cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-		var printed strings.Builder
-		cmd.Stdout, cmd.Stderr = &printed, &printed
-		if err := cmd.Run(); err != nil {
-			return nil, fmt.Errorf("%q: %w\n%s", cmd.Args, err, printed.String())
+		var found []row
+		for range processes {
+			cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", pattern, "-benchtime", fmt.Sprint(repeats, "x"), "-timeout", "5h", t.pkg)
+			cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+			var printed strings.Builder
+			cmd.Stdout, cmd.Stderr = &printed, &printed
+			if err := cmd.Run(); err != nil {
+				return nil, fmt.Errorf("%q: %w\n%s", cmd.Args, err, printed.String())
+			}
+			more, err := parse(printed.String())
+			if err != nil {
+				return nil, fmt.Errorf("%q: %w", cmd.Args, err)
+			}
+			found = append(found, more...)
 		}
-		found, err := parse(printed.String())
-		if err != nil {
-			return nil, fmt.Errorf("%q: %w", cmd.Args, err)
-		}
-		rows = append(rows, found...)
+		rows = append(rows, medians(found)...)
 	}
 	return rows, nil
 }

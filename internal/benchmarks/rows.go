@@ -53,6 +53,28 @@ func parse(printed string) ([]row, error) {
 	return rows, nil
 }
 
+// medians returns one row of each name, with the medians of those in rows.
+func medians(rows []row) []row {
+	var merged []row
+	took := map[string]map[string][]float64{} // by name and unit
+	for _, r := range rows {
+		if took[r.Name] == nil {
+			took[r.Name] = map[string][]float64{}
+			merged = append(merged, r)
+		}
+		for _, v := range r.Values {
+			took[r.Name][v.Unit] = append(took[r.Name][v.Unit], v.Value)
+		}
+	}
+	for _, r := range merged {
+		for i, v := range r.Values {
+			values := slices.Sorted(slices.Values(took[r.Name][v.Unit]))
+			r.Values[i].Value = values[len(values)/2]
+		}
+	}
+	return merged
+}
+
 // processors is what the name of a benchmark ends with.
 var processors = regexp.MustCompile(`-\d+$`)
 

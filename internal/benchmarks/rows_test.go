@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -82,5 +83,21 @@ func TestNoTables(t *testing.T) {
 	}
 	if err := run(t.Context(), []string{"-run", "^none$"}, nil); err == nil || !strings.Contains(err.Error(), "matches no table") {
 		t.Errorf("run(-run none) = %v, want that no table matches", err)
+	}
+}
+
+func TestMedians(t *testing.T) {
+	rows, err := parse(`
+BenchmarkLoad/1-2	1	0 ns/op	3 s	10 MiB
+BenchmarkLoad/2-2	1	0 ns/op	7 s
+BenchmarkLoad/1-2	1	0 ns/op	1 s	30 MiB
+BenchmarkLoad/1-2	1	0 ns/op	2 s	20 MiB
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []row{{"Load/1", []value{{"s", 2}, {"MiB", 20}}}, {"Load/2", []value{{"s", 7}}}}
+	if got := medians(rows); !reflect.DeepEqual(got, want) {
+		t.Errorf("medians = %v, want %v", got, want)
 	}
 }

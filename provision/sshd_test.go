@@ -217,18 +217,7 @@ func TestProgramOnSSHD(t *testing.T) {
 		t.Errorf("output = %q, want %q", got, want)
 	}
 
-	noexec := t.TempDir()
-	if os.Getuid() != 0 || runtime.GOOS != "linux" {
-		t.Skip("only root can mount a directory noexec")
-	}
-	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "noexec", "none", noexec).CombinedOutput(); err != nil {
-		t.Skipf("cannot mount: %v: %s", err, out)
-	}
-	defer func() {
-		if out, err := exec.CommandContext(context.WithoutCancel(t.Context()), "umount", noexec).CombinedOutput(); err != nil {
-			t.Errorf("%v: %s", err, out)
-		}
-	}()
+	noexec := testenv.NewDisk(t, "noexec").Dir
 	script.RemoteDir = noexec
 	err = script.Provision(t.Context(), m)
 	var exit *bake.ExitError

@@ -1,7 +1,9 @@
 package testenv
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -9,6 +11,7 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // A Disk is a small file system that a test may fill or make read-only.
@@ -18,9 +21,9 @@ type Disk struct {
 	filled string
 }
 
-// NewDisk mounts a file system of the given size, such as "1m", until the test ends. Only
-// root on Linux may; else t is skipped.
-func NewDisk(t testing.TB, size string) *Disk {
+// NewDisk mounts a file system with the given options, such as "size=1m", until the test
+// ends. Only root on Linux may; else t is skipped.
+func NewDisk(t testing.TB, options string) *Disk {
 	t.Helper()
 	if runtime.GOOS != "linux" || os.Getuid() != 0 {
 		t.Skip("only root on Linux can mount a small disk")
@@ -34,19 +37,29 @@ func NewDisk(t testing.TB, size string) *Disk {
 		t.Fatal(err)
 	}
 	d := &Disk{Dir: dir, filled: filepath.Join(dir, "filled")}
-	if out, err := d.mount("-t", "tmpfs", "-o", "mode=1777,size="+size, "tmpfs"); err != nil {
-		t.Skipf("cannot mount a small disk: %v: %s", err, out)
+	if err := whenIdle("mount", "-t", "tmpfs", "-o", "mode=1777,"+options, "tmpfs", dir); err != nil {
+		t.Skip(err)
 	}
 	t.Cleanup(func() {
-		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil { //nolint:noctx // after the test's context
-			t.Errorf("umount %s: %v: %s", dir, err, out)
+		if err := whenIdle("umount", dir); err != nil {
+			t.Error(err)
 		}
 	})
 	return d
 }
 
-func (d *Disk) mount(args ...string) ([]byte, error) {
-	return exec.Command("mount", append(args, d.Dir)...).CombinedOutput() //nolint:noctx // it takes no time
+// whenIdle runs mount or umount. A program that starts holds what this process had open
+// when it was forked, until it is executed: so a disk may be busy for a moment.
+func whenIdle(program string, args ...string) error {
+	for end := time.Now().Add(goneTimeout); ; time.Sleep(pollInterval) {
+		out, err := exec.Command(program, args...).CombinedOutput() //nolint:noctx // it takes no time
+		if err == nil {
+			return nil
+		}
+		if !bytes.Contains(out, []byte("busy")) || time.Now().After(end) {
+			return fmt.Errorf("%s %q: %w: %s", program, args, err, out)
+		}
+	}
 }
 
 // Fill fills the disk.
@@ -63,10 +76,11 @@ func (d *Disk) Fill(t *testing.T) {
 	}
 }
 
-// Empty removes what Fill has written.
+// Empty removes what Fill has written. A program that starts may still hold the file open
+// for a moment, as with whenIdle, and so its space, unless it is truncated.
 func (d *Disk) Empty(t *testing.T) {
 	t.Helper()
-	if err := os.Remove(d.filled); err != nil {
+	if err := errors.Join(os.Truncate(d.filled, 0), os.Remove(d.filled)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -85,8 +99,8 @@ func (d *Disk) Unprotect(t *testing.T) {
 
 func (d *Disk) remount(t *testing.T, how string) {
 	t.Helper()
-	if out, err := d.mount("-o", how); err != nil {
-		t.Fatalf("%s: %v: %s", how, err, out)
+	if err := whenIdle("mount", "-o", how, d.Dir); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -23,6 +23,10 @@ const (
 	emulatedTimeout = 5 * time.Minute
 	emulatedAttempt = 8 * time.Second
 
+	// goneTimeout bounds the wait for killed processes, and for the users of a disk, to be
+	// gone.
+	goneTimeout = 10 * time.Second
+
 	// pollInterval is the pause between two checks whether a server is ready or a
 	// process is gone.
 	pollInterval = 10 * time.Millisecond

@@ -13,9 +13,6 @@ import (
 	"github.com/bakestone-go/bakestone/internal/procfs"
 )
 
-// killTimeout bounds the wait for killed processes to be gone.
-const killTimeout = 10 * time.Second
-
 // setParentDeathSignal makes the kernel kill the process if the test binary dies
 // first, as it does without running clean-ups at go test's time limit.
 func setParentDeathSignal(cmd *exec.Cmd) {
@@ -33,7 +30,7 @@ func setParentDeathSignal(cmd *exec.Cmd) {
 func killDescendants(pid int, marker string) {
 	_ = syscall.Kill(pid, syscall.SIGSTOP)
 	defer func() { _ = syscall.Kill(pid, syscall.SIGCONT) }()
-	for end := time.Now().Add(killTimeout); time.Now().Before(end); time.Sleep(pollInterval) {
+	for end := time.Now().Add(goneTimeout); time.Now().Before(end); time.Sleep(pollInterval) {
 		found := descendants(pid, marker)
 		if len(found) == 0 {
 			return

@@ -25,7 +25,7 @@ func bigLabels() map[string]string {
 
 // TestSQLiteOnFullDisk and TestPostgreSQLOnFullDisk bake with a database on a real disk.
 func TestSQLiteOnFullDisk(t *testing.T) {
-	disk := testenv.NewDisk(t, "4m")
+	disk := testenv.NewDisk(t, "size=4m")
 	path := filepath.ToSlash(filepath.Join(disk.Dir, "records.db"))
 	source := "file:" + (&url.URL{Path: path}).EscapedPath() + "?_pragma=busy_timeout(10000)"
 	store := open(t, "sqlite", source, &sqlstore.Options{Dialect: sqlstore.SQLite})
@@ -35,7 +35,7 @@ func TestSQLiteOnFullDisk(t *testing.T) {
 
 func TestPostgreSQLOnFullDisk(t *testing.T) {
 	testenv.Need(t, "postgres")
-	disk := testenv.NewDisk(t, "160m")
+	disk := testenv.NewDisk(t, "size=160m")
 	t.Setenv("TMPDIR", disk.Dir)
 	store := open(t, "pgx", testenv.Postgres(t), nil)
 	baketest.ConformFailingStore(t, func() bake.Store { return store }, bigLabels(),

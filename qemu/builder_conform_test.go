@@ -86,7 +86,7 @@ func existing(t *testing.T, host *qemu.Host) []string {
 // that checks, which do the same as the first steps of a bake.
 func TestBuilderConforms(t *testing.T) {
 	t.Parallel()
-	o := &baketest.ConformOptions{}
+	o := &baketest.ConformOptions{Parallel: true}
 	if os.Getenv("BAKESTONE_LONG") == "" {
 		o.Breaks = func(step string) bool { return !strings.HasPrefix(step, "check: ") }
 	}

@@ -40,7 +40,7 @@ func TestInstallerConforms(t *testing.T) {
 			Layers:   qemu.Builder{Host: host, Accelerator: qemu.TCG},
 			Existing: func() []string { return existing(t, host) },
 		}
-	}, nil)
+	}, &baketest.ConformOptions{Parallel: true})
 }
 
 // TestInstallerIsPartOfReuse changes one input of an installer after the other.

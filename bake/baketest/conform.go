@@ -44,6 +44,11 @@ type ConformOptions struct {
 	// of a machine that checks begin with "check: ". If nil, all are. A second configuration
 	// of a Builder can be tested with the steps that it does otherwise.
 	Breaks func(step string) bool
+
+	// Parallel runs the tests of the suite beside each other, as testing.T.Parallel does:
+	// for a platform that lets bakes wait. The func that makes a platform is then called by
+	// several goroutines at once, and the tests end after Conform has returned.
+	Parallel bool
 }
 
 // Conform tests that a Builder fulfills the contract of bake.Builder and
@@ -81,7 +86,8 @@ type conformance struct {
 	fresh func(t *testing.T) Platform
 	run   func(t *testing.T, test func(t *testing.T))
 
-	breaks func(step string) bool
+	breaks   func(step string) bool
+	parallel bool
 }
 
 func newConformance(fresh func(t *testing.T) Platform, o *ConformOptions) *conformance {
@@ -92,7 +98,7 @@ func newConformance(fresh func(t *testing.T) Platform, o *ConformOptions) *confo
 	if o.Run != nil {
 		c.run = o.Run
 	}
-	c.breaks = o.Breaks
+	c.breaks, c.parallel = o.Breaks, o.Parallel
 	return c
 }
 
@@ -107,7 +113,12 @@ func (c *conformance) chosen(names []string) []string {
 // test runs a test of the suite as a subtest.
 func (c *conformance) test(t *testing.T, name string, test func(t *testing.T)) {
 	t.Helper()
-	t.Run(name, func(t *testing.T) { c.run(t, test) })
+	t.Run(name, func(t *testing.T) {
+		if c.parallel {
+			t.Parallel()
+		}
+		c.run(t, test)
+	})
 }
 
 const (

@@ -71,7 +71,7 @@ func (k *killer) pass() {
 }
 
 func signalTo(pid int, name string) error {
-	return exec.Command("kill", "-"+name, strconv.Itoa(pid)).Run() //nolint:noctx // it takes no time
+	return exec.Command("sh", "-c", fmt.Sprintf("kill -%s %d", name, pid)).Run() //nolint:noctx // it takes no time
 }
 
 // RoundTrip passes a point before and after each API call. Before a call the process is

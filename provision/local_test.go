@@ -205,7 +205,7 @@ func TestLocalBackgroundProcess(t *testing.T) {
 	t.Parallel()
 	var stdout bytes.Buffer
 	run(t, nil, provision.Local{Command: "sleep 1000 & echo $!", Stdout: &stdout})
-	run(t, nil, provision.Local{Args: []string{"kill", strings.TrimSpace(stdout.String())}})
+	run(t, nil, provision.Local{Command: "kill " + stdout.String()})
 }
 
 func TestLocalValidate(t *testing.T) {

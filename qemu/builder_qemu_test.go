@@ -90,6 +90,8 @@ func TestBakeInQEMU(t *testing.T) {
 			provision.Shell("head -c 60000000 /dev/urandom >/var/deleted", "sync"),
 			provision.Reboot{},
 			provision.Shell("test -s /var/deleted", "rm /var/deleted"),
+			// Blocks of deleted files between those of others.
+			provision.Shell("mkdir /var/many", `for i in $(seq 200); do echo deleted"-from-"block >/var/many/d$i; echo kept"-in-"block >/var/many/k$i; done`, "sync", "rm /var/many/d*"),
 		},
 		Checks: []bake.Check{bake.CheckFunc{Do: func(ctx context.Context, m bake.Machine) error {
 			if err := hostKeys.Do(ctx, m); err != nil {
@@ -98,7 +100,11 @@ func TestBakeInQEMU(t *testing.T) {
 			return m.Run(ctx, bake.Sh(`test "$(cat /etc/kept)" = kept && test "$(stat -c %a /etc/kept)" = 640 && ! test -e /var/deleted && mount /dev/vdb /mnt && test $(cat /mnt/table) = rows`))
 		}}},
 	}
-	results, err := bake.Bake(t.Context(), nil, img)
+	results, err := bake.Bake(t.Context(), &bake.Options{Observe: func(e bake.Event) {
+		if strings.Contains(e.Text, "deleted files") {
+			t.Errorf("the bake says %q, want no such thing", e.Text)
+		}
+	}}, img)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,6 +122,15 @@ func TestBakeInQEMU(t *testing.T) {
 	const changes = 20 << 20
 	if d.FileSize > source.Size()+changes {
 		t.Errorf("image has %d bytes, its source %d: it keeps the 60 MB that were deleted", d.FileSize, source.Size())
+	}
+	raw := filepath.Join(t.TempDir(), "raw")
+	if out, err := exec.CommandContext(t.Context(), "qemu-img", "convert", "-O", "raw", d.Path, raw).CombinedOutput(); err != nil {
+		t.Fatalf("qemu-img convert: %v\n%s", err, out)
+	}
+	for text, want := range map[string]string{"kept-in-block": "200", "deleted-from-block": "0"} {
+		if out, _ := exec.CommandContext(t.Context(), "sh", "-c", `tr -d '\000' <"$0" | grep -ac "$1"`, raw, text).Output(); strings.TrimSpace(string(out)) != want {
+			t.Errorf("%q is in the image %s times, want %s", text, out, want)
+		}
 	}
 	if out, err := exec.CommandContext(t.Context(), "qemu-img", "check", "--output=json", d.Path).CombinedOutput(); err != nil {
 		t.Errorf("qemu-img check: %v\n%s", err, out)

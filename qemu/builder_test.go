@@ -247,6 +247,38 @@ func TestPowerButton(t *testing.T) {
 	}
 }
 
+// TestTrim expects a message if the contents of deleted files stay in the image.
+func TestTrim(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		fstrim string
+		off    bool
+		want   string
+	}{
+		"trims":         {fstrim: "echo '/: 4 KiB (4096 bytes) trimmed on /dev/vda1'"},
+		"trims nothing": {fstrim: "true", want: "fstrim finds no file system to trim"},
+		"fails":         {fstrim: "exit 64", want: "64"},
+		"off":           {fstrim: "exit 64", off: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			img, b := simple(t)
+			b.Capture.NoTrim = test.off
+			img.Builder = b
+			img.Provisioners = []bake.Provisioner{provision.File{Content: "#!/bin/sh\n" + test.fstrim + "\n", Dest: "/usr/local/bin/fstrim", Mode: 0o755}}
+			said := ""
+			_, err := bake.Bake(t.Context(), &bake.Options{Observe: func(e bake.Event) {
+				if e.Kind == bake.Message && strings.Contains(e.Text, "deleted files") {
+					said += e.Text
+				}
+			}}, img)
+			if err != nil || (said != "") != (test.want != "") || !strings.Contains(said, test.want) {
+				t.Errorf("Bake = %v and says %q, want it baked, with %q", err, said, test.want)
+			}
+		})
+	}
+}
+
 // TestLimits bakes more images than machines may run at once.
 func TestLimits(t *testing.T) {
 	t.Parallel()

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/bakestone-go/bakestone/bake"
@@ -24,9 +25,10 @@ func (b Builder) powerOffTimeout() time.Duration {
 // these exist.
 const powerOff = "systemctl --no-block poweroff 2>/dev/null || poweroff || shutdown -P now || halt -p"
 
-// trim gives unused blocks back. Without the first sync, blocks of files that were just
-// removed are still in use; the last is for the trim itself.
-const trim = "sync; fstrim -a && sync"
+// trimCommand gives unused blocks back. Without the first sync, blocks of files that were just
+// removed are still in use; the last is for the trim itself. It prints a line for each file
+// system, and none for those that cannot be trimmed.
+const trimCommand = "sync; LC_ALL=C fstrim -av && sync"
 
 // cleanGuest cleans the guest, trims its file systems and makes it power down: SSH
 // accepts no further connections then. A resumed build sees from the file that it writes
@@ -92,6 +94,22 @@ func (s *session) reconnect(ctx context.Context) (bake.Machine, error) {
 	return s.Connect(ctx)
 }
 
+// trim gives unused blocks back, or says that it did not.
+func (s *session) trim(ctx context.Context, m bake.Machine) error {
+	out, err := bake.Output(ctx, m, &bake.Cmd{Line: trimCommand, Sudo: true})
+	_, failed := errors.AsType[*bake.ExitError](err)
+	switch {
+	case err != nil && !failed:
+		return err
+	case err == nil && !strings.Contains(out, " trimmed"):
+		err = errors.New("fstrim finds no file system to trim")
+	}
+	if err != nil {
+		s.run.Say("the image keeps the contents of deleted files: %v", err)
+	}
+	return nil
+}
+
 // clean cleans the guest over a connection and makes it power down.
 func (s *session) clean(ctx context.Context, m bake.Machine) error {
 	// Before the keys are removed: a guest that is started again then gets them once more.
@@ -106,10 +124,7 @@ func (s *session) clean(ctx context.Context, m bake.Machine) error {
 		return err
 	}
 	if !s.builder.Capture.NoTrim {
-		err := m.Run(ctx, &bake.Cmd{Line: trim, Sudo: true})
-		if _, failed := errors.AsType[*bake.ExitError](err); failed {
-			s.run.Say("the image keeps the contents of deleted files: %v", err)
-		} else if err != nil {
+		if err := s.trim(ctx, m); err != nil {
 			return err
 		}
 	}

@@ -121,11 +121,21 @@ func (s *session) machineDisks() ([]machineDisk, error) {
 	return disks, nil
 }
 
-// createLayer creates the file of a disk, over its source if it has one.
+// largestTrimmed is the size of the largest disk whose layer can have clusters of 4 KiB, a
+// half of what the table of a qcow2 file can hold.
+const largestTrimmed = 4 << 40
+
+// createLayer creates the file of a disk, over its source if it has one. QEMU gives back
+// only whole clusters, so they are as small as the blocks of file systems: in clusters of
+// 64 KiB, which is its default, the contents of a deleted file would stay beside those of
+// others.
 func (s *session) createLayer(ctx context.Context, d machineDisk) error {
 	args := []string{"create", "-q", "-f", "qcow2"}
 	if d.Source != "" {
 		args = append(args, "-b", d.Source, "-F", d.Format)
+	}
+	if !s.builder.Capture.NoTrim && d.Size <= largestTrimmed {
+		args = append(args, "-o", "cluster_size=4k")
 	}
 	args = append(args, s.path(d.file()), strconv.FormatInt(d.Size, 10))
 	if _, err := s.builder.Host.img(ctx, s.run, args...); err != nil {

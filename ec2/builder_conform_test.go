@@ -13,6 +13,7 @@ import (
 // TestBuilderConforms breaks each step of the default configuration, and those of the
 // others that differ; in the long form, with BAKESTONE_LONG=1, each of all three.
 func TestBuilderConforms(t *testing.T) {
+	t.Parallel()
 	own := map[string][]string{
 		"snapshots":    {"check source image", "snapshot volumes", "wait for snapshots", "register image", "wait for image"},
 		"distribution": {"check destinations", "promote image"},
@@ -49,7 +50,7 @@ func TestBuilderConforms(t *testing.T) {
 			return baketest.Platform{Builder: builder, Layers: layer, Existing: server.Leftovers}
 		},
 	} {
-		o := &baketest.ConformOptions{Run: synctest.Test}
+		o := &baketest.ConformOptions{Run: synctest.Test, Parallel: true}
 		if steps := own[name]; steps != nil && !long() {
 			o.Breaks = func(step string) bool { return slices.Contains(steps, step) }
 		}

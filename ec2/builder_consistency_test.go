@@ -48,6 +48,7 @@ func wantOnlyTemplates(t *testing.T, server *ec2test.Server) {
 // TestEventualConsistencyRealistic bakes, replaces, fails and destroys the
 // realistic definition with several lags, even ones of several lengths in the long form.
 func TestEventualConsistencyRealistic(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		lag  time.Duration
 		seed uint64
@@ -112,6 +113,7 @@ func TestEventualConsistencyRealistic(t *testing.T) {
 // each call that changes something, and loses its response in all attempts, or, in the
 // long form, once.
 func TestEventualConsistencyLostResponse(t *testing.T) {
+	t.Parallel()
 	const lag = 3 * time.Second
 	var actions []string
 	synctest.Test(t, func(t *testing.T) {

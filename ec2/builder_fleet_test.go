@@ -40,6 +40,7 @@ func openFiles() int {
 
 // TestFleet bakes many images at once, 500 in the long form, with BAKESTONE_LONG=1.
 func TestFleet(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		size := 100
 		if long() {

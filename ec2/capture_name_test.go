@@ -44,6 +44,7 @@ func bakedTogether(t *testing.T, server *ec2test.Server, n int, define func(*ec2
 // TestSameImageAtSameMoment bakes an image in several processes in the same second. With
 // a default name all are baked, and none waits; with a fixed name one is.
 func TestSameImageAtSameMoment(t *testing.T) {
+	t.Parallel()
 	processes := 5
 	if long() {
 		processes = 12

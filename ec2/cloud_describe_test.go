@@ -19,6 +19,7 @@ import (
 // not grow with the fleet, and no call may be throttled. With -v it prints the
 // figures, and in the long form, with BAKESTONE_LONG=1, it also bakes 500 images.
 func TestWaitLatency(t *testing.T) {
+	t.Parallel()
 	var readsOfOne int
 	sizes := []int{1, 10, 40}
 	if long() { // takes more than a minute

@@ -226,6 +226,7 @@ func bakeWithFaults(t *testing.T, n int, kinds ...endpointFault) faultResult {
 // TestFaultTable bakes with a fault of each kind in one of ten API calls, and with
 // all kinds mixed. Set BAKESTONE_FAULT_BAKES to the number of bakes of each kind.
 func TestFaultTable(t *testing.T) {
+	t.Parallel()
 	n := 4
 	if text := os.Getenv("BAKESTONE_FAULT_BAKES"); text != "" {
 		var err error
@@ -254,6 +255,7 @@ func TestFaultTable(t *testing.T) {
 
 // TestCutResponses cuts one of ten responses. All bakes must succeed.
 func TestCutResponses(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		faults := endpointFaults()
 		r := bakeWithFaults(t, 30, faults["body cut"], faults["connection reset"], faults["truncated"])

@@ -19,6 +19,7 @@ import (
 // TestDiskPolicy makes AMIs of disks, also with a parent that is read, loses responses,
 // fails late and destroys, and checks that the policy permits the calls and no other.
 func TestDiskPolicy(t *testing.T) {
+	t.Parallel()
 	for name, d := range map[string]ec2.Disk{"alone": {}, "with parents": {ReadParent: true}, "stream": {Size: 16 * mib}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 )
 
 func TestDiskStream(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		server := newServer(t, nil)
 		cloud := newCloud(server)

@@ -126,6 +126,7 @@ func blocksOf(disk []byte) int {
 }
 
 func TestDiskIncremental(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		server := newServer(t, nil)
 		cloud, sent := watchedCloud(server, nil)
@@ -199,6 +200,7 @@ func TestDiskIncremental(t *testing.T) {
 }
 
 func TestDiskFaults(t *testing.T) {
+	t.Parallel()
 	disk := randomDisk(16 * mib)
 	path := writeDisk(t, disk)
 	for name, fault := range map[string]ec2test.Fault{

@@ -128,6 +128,7 @@ func definitions() []definition {
 // TestPolicyMatchesCalls bakes, destroys and fails each definition, and checks
 // that the policy allows exactly the calls made.
 func TestPolicyMatchesCalls(t *testing.T) {
+	t.Parallel()
 	for _, d := range definitions() {
 		t.Run(d.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -110,6 +110,7 @@ func TestDistribution(t *testing.T) {
 }
 
 func TestDistributionWithOneFailedRegion(t *testing.T) {
+	t.Parallel()
 	// The copy fails, or it cannot be shared or protected.
 	for _, action := range []string{"CopyImage", "ModifyImageAttribute", "EnableImageDeregistrationProtection"} {
 		for code, attempts := range map[string]int{
@@ -215,6 +216,7 @@ func TestCopyRetryAfterFailure(t *testing.T) {
 
 // TestCopyLimit makes more copies than EC2 allows in a region at once.
 func TestCopyLimit(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		server, cloud := realistic(ec2test.Options{})
 		defer server.Close()

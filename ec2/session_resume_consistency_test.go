@@ -49,6 +49,7 @@ func (d *stallingStore) Save(_ context.Context, rec *bake.Record) (err error) {
 // changes late and unevenly. There must be no second AMI and no leftovers. The short form
 // has every second step.
 func TestEventualConsistencyResume(t *testing.T) {
+	t.Parallel()
 	by := 2
 	if long() {
 		by = 1

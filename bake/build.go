@@ -320,7 +320,7 @@ func (b *build) runStages(ctx context.Context, from int) error {
 		}
 		b.machineLaunched(s)
 		if b.found != nil {
-			return nil
+			return b.publishFound(ctx)
 		}
 	}
 	return b.transition(ctx, in, finished)

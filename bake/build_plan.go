@@ -76,7 +76,7 @@ func (b *build) plan() error {
 	for i, p := range img.Publishers {
 		b.imageStage(publishing, Step{
 			Name: stepName("publish", i, p),
-			Do:   func(ctx context.Context) error { return p.Publish(ctx, s.Artifact()) },
+			Do:   func(ctx context.Context) error { return p.Publish(ctx, b.finalArtifact()) },
 		}, digestOf(p))
 	}
 	return b.uniqueNames()
@@ -180,6 +180,24 @@ func (b *build) find(ctx context.Context) error {
 	}
 	b.found = found
 	b.run.Say("reusing %s: it has the same fingerprint", found)
+	return nil
+}
+
+// publishFound runs the publishers for the artifact that was found. They are the only
+// stages that are left, so that the record has those that run.
+func (b *build) publishFound(ctx context.Context) error {
+	if !b.img.PublishReused {
+		return nil
+	}
+	b.stages = slices.DeleteFunc(slices.Clone(b.stages), func(s *stage) bool { return !s.finds && s.phase != publishing })
+	for _, s := range b.stages[1:] {
+		if b.suspending() {
+			return b.named(ErrSuspended)
+		}
+		if err := b.do(ctx, s); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -44,7 +44,8 @@ func (s *settings) resumeRecord(img *Image) *Record {
 
 // resume makes b continue from rec.
 func (b *build) resume(rec *Record) error {
-	if rec.Status == StatusReused {
+	found := len(b.stages) > 0 && b.stages[0].finds && rec.Artifact != nil && !rec.Good
+	if rec.Status == StatusReused || found {
 		b.record.Labels, b.record.Caller, b.record.Created = rec.Labels, rec.Caller, rec.Created
 		return nil // it created nothing and finds the artifact again
 	}

@@ -31,8 +31,14 @@ type Image struct {
 	Checks []Check
 
 	// Publishers make the good artifact known, in order. If one fails, the build
-	// fails but the artifact stays, since others may already use it.
+	// fails but the artifact stays, since others may already use it. With a
+	// Fingerprint it is then reused, without them: see PublishReused.
 	Publishers []Publisher
+
+	// PublishReused runs the Publishers also for an artifact that is reused by its
+	// Fingerprint: to write a manifest in each run, say, or to try again what failed.
+	// They must do no harm when they run twice.
+	PublishReused bool
 
 	// Tags are set on the artifact and on every resource created for it.
 	Tags map[string]string
@@ -49,7 +55,7 @@ type Image struct {
 
 	// Fingerprint identifies the contents of the image; see InputsOf. If the builder,
 	// which must be a Finder, finds an artifact of this image with the same
-	// fingerprint and source, that artifact is the result and nothing is built. If
-	// empty, the image is always built.
+	// fingerprint and source, that artifact is the result and nothing is built or, but
+	// for PublishReused, published. If empty, the image is always built.
 	Fingerprint string
 }

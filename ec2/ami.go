@@ -1,6 +1,7 @@
 package ec2
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -161,6 +162,7 @@ func (b Builder) Find(ctx context.Context, img *bake.Image, run *bake.Run) (bake
 		copies = slices.Insert(copies, 0, Copy{Region: b.Cloud.region(b.Region).name})
 	}
 	a := &AMI{}
+	var facts SourceImage
 	filters := []ec2types.Filter{filter("tag:"+TagImage, img.Name), filter("tag:"+TagFingerprint, run.Fingerprint)}
 	if d := b.disk(); d != nil && run.Source == nil {
 		digest, err := b.diskDigest(ctx, img, run)
@@ -173,7 +175,9 @@ func (b Builder) Find(ctx context.Context, img *bake.Image, run *bake.Run) (bake
 		if err != nil {
 			return nil, err
 		}
-		filters = append(filters, filter("tag:"+TagSource, aws.ToString(source.ImageId)))
+		facts = sourceImage(source)
+		facts.Region, facts.Login = b.Cloud.region(b.Region).name, cmp.Or(b.SSH.User, facts.Login)
+		filters = append(filters, filter("tag:"+TagSource, facts.ID))
 	}
 	for _, wanted := range copies {
 		cloud := b.cloudOf(wanted)
@@ -190,7 +194,8 @@ func (b Builder) Find(ctx context.Context, img *bake.Image, run *bake.Run) (bake
 		a.Copies = append(a.Copies, c)
 		tags := tagMap(found.Tags)
 		a.Name, a.Architecture, a.Login = aws.ToString(found.Name), string(found.Architecture), tags[TagLogin]
-		a.Source, a.Build = SourceImage{ID: tags[TagSource]}, tags[TagBuild]
+		a.Source, a.Build = facts, tags[TagBuild]
+		a.Source.ID = tags[TagSource]
 		filters = []ec2types.Filter{filter("tag:"+TagBuild, a.Build)}
 	}
 	a.lead()

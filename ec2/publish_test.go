@@ -3,8 +3,10 @@ package ec2_test
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -274,6 +276,61 @@ func TestPublishTwice(t *testing.T) {
 		}
 		if left, err := os.ReadDir(dir); err != nil || len(left) != 2 {
 			t.Errorf("files = %v (error %v), want the manifest and the JSON file", left, err)
+		}
+	})
+}
+
+// TestPublishReused publishes an AMI again that is found by its fingerprint, where what
+// was published is lost.
+func TestPublishReused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := roleServer(t, nil)
+		manifest := filepath.Join(t.TempDir(), "manifest.json")
+		img := multiRegion(newCloud(server))
+		img.Fingerprint, img.PublishReused = "1", true
+		img.Publishers = []bake.Publisher{
+			ec2.SSMParameter{Name: "/images/web", NoOverwrite: true},
+			ec2.PackerManifest{Path: manifest, SourceData: func(source ec2.SourceImage) (map[string]string, error) {
+				return map[string]string{"source": source.Name, "owner": source.Owner, "region": source.Region, "login": source.Login}, nil
+			}},
+		}
+		var first *ec2.AMI
+		var written []byte
+		for i, want := range []bake.Status{bake.StatusBaked, bake.StatusReused} {
+			results, err := bake.Bake(t.Context(), nil, img)
+			if err != nil || results[0].Status != want {
+				t.Fatalf("Bake %d = %v, %v, want %s", i+1, results, err, want)
+			}
+			ami := amiOf(t, results[0])
+			for place, id := range ami.IDs() {
+				out, err := ssm.NewFromConfig(owner(server, place)).GetParameter(t.Context(), &ssm.GetParameterInput{Name: aws.String("/images/web")})
+				if err != nil || *out.Parameter.Value != id {
+					t.Errorf("%s: GetParameter() = %+v, %v, want %s", place, out, err, id)
+				}
+			}
+			data, err := os.ReadFile(manifest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if first == nil {
+				first, written = ami, data
+				place := slices.Sorted(maps.Keys(ami.IDs()))[0]
+				if _, err := ssm.NewFromConfig(owner(server, place)).DeleteParameter(t.Context(), &ssm.DeleteParameterInput{Name: aws.String("/images/web")}); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.Remove(manifest); err != nil {
+					t.Fatal(err)
+				}
+				continue
+			}
+			const built = `"build_time": \d+`
+			time := regexp.MustCompile(built)
+			if got, want := time.ReplaceAllString(string(data), ""), time.ReplaceAllString(string(written), ""); got != want {
+				t.Errorf("manifest of the reused AMI:\n%s\nwant\n%s", got, want)
+			}
+			if !maps.Equal(ami.IDs(), first.IDs()) {
+				t.Errorf("Bake %d = %v, want %v", i+1, ami.IDs(), first.IDs())
+			}
 		}
 	})
 }

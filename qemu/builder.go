@@ -130,7 +130,7 @@ type Capture struct {
 	Compress bool
 
 	// NoTrim leaves the contents of deleted files in the image. By default the guest
-	// trims its file systems, which needs fstrim, and blocks of 4 KiB that are in no file
+	// trims what is mounted, which needs fstrim, and blocks of 4 KiB that are in no file
 	// become zeros; an event says if it cannot. Smaller blocks stay, and so do those within
 	// 64 KiB of others on a disk of more than 4 TiB.
 	NoTrim bool

@@ -95,6 +95,8 @@ func TestFileValidate(t *testing.T) {
 		"not in the FS":  {provision.File{Source: "x", FS: fstest.MapFS{}, Dest: "/x"}, []string{"File.Source: "}},
 		"relative":       {provision.File{Source: local, Dest: "etc/x"}, []string{"File.Dest: "}},
 		"into directory": {provision.File{Source: local, Dest: "/etc/"}, []string{"File.Dest: "}},
+		"dot":            {provision.File{Source: local, Dest: "~/app/."}, []string{"File.Dest: "}},
+		"parent":         {provision.File{Source: local, Dest: "/srv/app/.."}, []string{"File.Dest: "}},
 		"decimal mode":   {provision.File{Source: local, Dest: "/x", Mode: 644}, []string{"File.Mode: "}},
 		"Unix mode":      {provision.File{Source: local, Dest: "/x", Mode: 0o4755}, []string{"File.Mode: "}},
 		"good":           {provision.File{Source: local, Dest: "/x", Mode: 0o644}, nil},

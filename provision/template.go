@@ -70,7 +70,7 @@ func (t Template) String() string { return "template " + t.Dest }
 // Validate reports invalid fields and a template that cannot be rendered.
 func (t Template) Validate() error {
 	printed := checkRedacted("Template", t)
-	errs := []error{checkFilePath("Template.Dest", t.Dest), checkMode("Template.Mode", t.Mode), printed}
+	errs := []error{checkFilePath("Template.Dest", t.Dest), checkMode("Template.Mode", t.Mode), checkOwner("Template", t.Owner, t.Group), printed}
 	switch {
 	case !exactlyOne(t.Source != "", t.Content != ""):
 		errs = append(errs, bake.Invalid("Template", "exactly one of Source and Content must be set"))

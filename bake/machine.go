@@ -212,6 +212,8 @@ func (u *Upload) Validate() error {
 		return Invalid("Upload.Delete", "would remove everything from /")
 	case u.Mode&^posixsh.ModeBits != 0:
 		return Invalid("Upload.Mode", "%v contains bits other than permissions", u.Mode)
+	case strings.HasPrefix(u.Owner, "-"):
+		return Invalid("Upload.Owner", "invalid name %q", u.Owner)
 	}
 	if _, err := exclude.Parse(u.Exclude); err != nil {
 		return Invalid("Upload.Exclude", "%w", err)

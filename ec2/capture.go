@@ -153,9 +153,9 @@ func (s *session) terminateStep() bake.Step {
 }
 
 // constrainsSource reports whether the source must be checked, because the AMI is
-// not simply the result of CreateImage.
+// not simply the result of CreateImage, or the instance has other volumes.
 func (b Builder) constrainsSource() bool {
-	return b.Capture.FromSnapshots || b.ReplaceAMI || len(b.Capture.Devices) > 0
+	return len(b.BlockDevices) > 0 || b.Capture.FromSnapshots || b.ReplaceAMI || len(b.Capture.Devices) > 0
 }
 
 // checkSource reports settings that are invalid for the source.
@@ -169,7 +169,7 @@ func (s *session) checkSource(context.Context) error {
 	case s.builder.ReplaceAMI:
 		err = s.checkBilling("Builder.ReplaceAMI")
 	}
-	return errors.Join(err, s.checkAMIDevices())
+	return errors.Join(err, s.checkBlockDevices(), s.checkAMIDevices())
 }
 
 // checkBilling reports that the AMI would lose the source's billing codes.

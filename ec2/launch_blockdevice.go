@@ -2,7 +2,9 @@ package ec2
 
 import (
 	"cmp"
+	"errors"
 	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
@@ -80,6 +82,15 @@ func (b Builder) validateDevices() []error {
 		if d.Device == "" && d.Snapshot != "" {
 			invalid("Snapshot cannot be set for the root device")
 		}
+		if d.Snapshot != "" && !strings.HasPrefix(d.Snapshot, "snap-") {
+			invalid("invalid snapshot id %q", d.Snapshot)
+		}
+		if strings.HasPrefix(d.Device, "/dev/nvme") {
+			invalid("is a name of the guest's: EC2 knows volumes by names such as /dev/sdf")
+		}
+		if d.Device == "" && (d.Type == string(ec2types.VolumeTypeSt1) || d.Type == string(ec2types.VolumeTypeSc1)) {
+			invalid("Type %s cannot be that of a root device", d.Type)
+		}
 		if d.KMSKey != "" && d.Encrypted == Disabled {
 			invalid("KMSKey cannot be set when Encrypted is Disabled")
 		}
@@ -108,6 +119,30 @@ func (d BlockDevice) validateRates(invalid func(format string, args ...any)) {
 	if rate := d.InitializationMiB; rate != 0 && (rate < slowest || rate > fastest) {
 		invalid("InitializationMiB %d is not between %d and %d", rate, slowest, fastest)
 	}
+}
+
+// checkBlockDevices checks Builder.BlockDevices against the source's volumes.
+func (s *session) checkBlockDevices() error {
+	var errs []error
+	for _, d := range s.builder.BlockDevices {
+		invalid := func(format string, args ...any) {
+			errs = append(errs, bake.Invalid("Builder.BlockDevices["+d.Device+"]", format, args...))
+		}
+		device := cmp.Or(d.Device, s.Source.RootDevice)
+		root := device == s.Source.RootDevice
+		i := slices.IndexFunc(s.Source.Volumes, func(v SourceVolume) bool { return v.Device == device })
+		switch {
+		case root && d.Device != "" && slices.ContainsFunc(s.builder.BlockDevices, func(o BlockDevice) bool { return o.Device == "" }):
+			invalid("is the root device of %s, which is given without Device as well", s.Source.ID)
+		case root && d.Omit:
+			invalid("the root device of %s cannot be omitted", s.Source.ID)
+		case d.Omit && i < 0 && len(s.Source.Volumes) > 0:
+			invalid("%s has no such volume to omit", s.Source.ID)
+		case i >= 0 && d.Snapshot == "" && d.SizeGiB > 0 && d.SizeGiB < s.Source.Volumes[i].SizeGiB:
+			invalid("SizeGiB %d is less than the %d of the volume of %s", d.SizeGiB, s.Source.Volumes[i].SizeGiB, s.Source.ID)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // blockDevices returns the caller's block devices, and those of the source that

@@ -140,7 +140,7 @@ func (s *session) eachCandidate(ctx context.Context, launch func(context.Context
 func (s *session) launchError(c candidate, err error) error {
 	code := awsapi.Code(err)
 	for prefix, field := range map[string]string{
-		"InvalidCapacityReservation": "Placement.CapacityReservation", "InvalidGroup": "Network.SecurityGroups", "InvalidHost": "Placement.Host",
+		"InvalidBlockDeviceMapping": "BlockDevices", "InvalidCapacityReservation": "Placement.CapacityReservation", "InvalidGroup": "Network.SecurityGroups", "InvalidHost": "Placement.Host",
 		"InvalidKeyPair": "SSH.KeyPair", "InvalidPlacementGroup": "Placement.Group", "InvalidSnapshot": "BlockDevices", "InvalidSubnet": "Network.Subnet",
 	} {
 		if strings.HasPrefix(code, prefix) {

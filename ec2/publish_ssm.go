@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
@@ -62,7 +63,7 @@ func (p SSMParameter) String() string { return "parameter " + p.Name }
 
 // Validate reports names and tiers that Systems Manager does not accept.
 func (p SSMParameter) Validate() error {
-	const longest, deepest = 1011, 15
+	const longest, deepest, longestText = 1011, 15, 1024
 	var errs []error
 	lower := strings.ToLower(strings.TrimPrefix(p.Name, "/"))
 	switch {
@@ -74,6 +75,9 @@ func (p SSMParameter) Validate() error {
 		errs = append(errs, bake.Invalid("SSMParameter.Name", "invalid name %q: names with levels must begin with /", p.Name))
 	case strings.HasPrefix(lower, "aws") || strings.HasPrefix(lower, "ssm"):
 		errs = append(errs, bake.Invalid("SSMParameter.Name", "invalid name %q: names that begin with aws or ssm are reserved", p.Name))
+	}
+	if n := utf8.RuneCountInString(p.Description); n > longestText {
+		errs = append(errs, bake.Invalid("SSMParameter.Description", "is %d characters, want at most %d", n, longestText))
 	}
 	if tier := ssmtypes.ParameterTier(p.Tier); p.Tier != "" && !slices.Contains(tier.Values(), tier) {
 		errs = append(errs, bake.Invalid("SSMParameter.Tier", "unknown value %q, want one of %v", p.Tier, tier.Values()))

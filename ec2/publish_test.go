@@ -226,6 +226,7 @@ func TestValidatePublishers(t *testing.T) {
 		`SSMParameter.Name: invalid name "a b"`:                    ec2.SSMParameter{Name: "a b"},
 		`SSMParameter.Name: invalid name "a/b": names with levels`: ec2.SSMParameter{Name: "a/b"},
 		"reserved": ec2.SSMParameter{Name: "/aws/images"},
+		`SSMParameter.Description: is 1025 characters`:                    ec2.SSMParameter{Name: "x", Description: strings.Repeat("é", 1025)},
 		`SSMParameter.Tier: unknown value "Gold"`:                         ec2.SSMParameter{Name: "x", Tier: "Gold"},
 		"exactly one of Name and ID":                                      ec2.LaunchTemplate{},
 		`LaunchTemplate.Name: invalid name "a b"`:                         ec2.LaunchTemplate{Name: "a b"},

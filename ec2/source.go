@@ -118,7 +118,7 @@ func (p ParameterName) read(ctx context.Context, r *region) (ec2types.Image, err
 	}
 	id := ImageID(strings.TrimSpace(aws.ToString(out.Parameter.Value)))
 	if err := id.Validate(); err != nil {
-		return ec2types.Image{}, fmt.Errorf("%s: %w", p, err)
+		return ec2types.Image{}, bake.Invalid("Builder.Source", "%s: %w", p, err)
 	}
 	return id.find(ctx, r)
 }

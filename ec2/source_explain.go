@@ -92,8 +92,12 @@ func (s *session) explainSource(err error) error {
 		return bake.Invalid(cloud, "the credentials have expired: renew those of the aws.Config, or check this host's clock: %w", err)
 	case "ParameterNotFound", "ParameterVersionNotFound":
 		return bake.Invalid("Builder.Source", "%s not found in %s: check its name and the region: %w", s.builder.Source, s.region.name, err)
+	case "InvalidParameterValue":
+		return bake.Invalid("Builder.Source", "EC2 does not accept the filters: %w", err)
 	}
 	switch text := err.Error(); {
+	case strings.Contains(text, "invalid input region"): // nor for this
+		return bake.Invalid("Builder.Region", "invalid region %q: %w", s.region.name, err)
 	case errors.Is(err, ErrNoSource):
 		return bake.Invalid("Builder.Source", "%w", err)
 	case strings.Contains(text, "STS: AssumeRole"):

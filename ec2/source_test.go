@@ -42,7 +42,7 @@ func TestSources(t *testing.T) {
 			"unknown id":           {source: ec2.ImageID("ami-00000000000000000"), err: "no such image: ami-00000000000000000"},
 			"no match":             {source: ec2.Newest{Owners: []string{ec2.Self}, Name: "nothing"}, err: `no such image: newest "nothing" of self`},
 			"unknown parameter":    {source: ec2.ParameterName("/none"), err: "ParameterNotFound"},
-			"parameter without id": {source: ec2.ParameterName("/house/base"), err: `parameter /house/base: invalid AMI id "not an id"`},
+			"parameter without id": {source: ec2.ParameterName("/house/base"), err: `Builder.Source: parameter /house/base: invalid AMI id "not an id"`},
 		}
 		for name, test := range tests {
 			img := &bake.Image{Name: "from source", Builder: ec2.Builder{Cloud: cloud, Source: test.source}}

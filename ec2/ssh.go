@@ -8,7 +8,9 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
@@ -123,6 +125,9 @@ func (b Builder) validateSSH() []error {
 	}
 	c := b.SSH
 	b.validateAddress(invalid)
+	if strings.ContainsFunc(c.User, unicode.IsSpace) {
+		invalid("User", "invalid login %q", c.User)
+	}
 	if c.Port < 0 || c.Port > highestPort {
 		invalid("Port", "invalid port %d", c.Port)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"regexp"
 	"slices"
 
 	"github.com/bakestone-go/bakestone/bake"
@@ -23,8 +24,12 @@ func explainDenied(ctx context.Context, m bake.Machine, err error, remedy string
 	return fmt.Errorf("%w\n\t%s", err, remedy)
 }
 
-// explainTransfer is explainDenied for the field Sudo of a type that copies files.
+// explainTransfer adds a remedy to the error of a type that copies files: an owner that does
+// not exist or, as explainDenied does, a permission.
 func explainTransfer(ctx context.Context, m bake.Machine, err error, owner string, sudo bool) error {
+	if err != nil && regexp.MustCompile(`chown: .*(invalid|unknown) (user|group)`).MatchString(err.Error()) {
+		return fmt.Errorf("%w\n\t%s.Owner and Group must exist on the machine: create them first, by a User for example", err, owner)
+	}
 	if sudo {
 		return err
 	}

@@ -58,7 +58,7 @@ func (d Dir) Validate() error {
 	case d.FS == nil:
 		source = bake.Invalid("Dir", "at least one of Source and FS must be set")
 	}
-	return errors.Join(source, checkPath("Dir.Dest", d.Dest, required), checkExclude("Dir.Exclude", d.Exclude), checkRedacted("Dir", d))
+	return errors.Join(source, checkPath("Dir.Dest", d.Dest, required), checkExclude("Dir.Exclude", d.Exclude), checkOwner("Dir", d.Owner, d.Group), checkRedacted("Dir", d))
 }
 
 // DeclareInputs declares the copied files, their destination and owner.

@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/internal/exclude"
@@ -144,6 +145,20 @@ func declareSecrets(in *bake.Inputs, name string, secrets map[string]bake.Secret
 	for _, key := range slices.Sorted(maps.Keys(secrets)) {
 		in.Secret(name+" "+key, secrets[key])
 	}
+}
+
+// checkOwner reports an Owner or Group of the type that no account or group can have.
+func checkOwner(of, owner, group string) error {
+	bad := func(name string) bool {
+		return strings.HasPrefix(name, "-") || strings.ContainsFunc(name, unicode.IsSpace) || hasNUL(name)
+	}
+	switch {
+	case bad(owner):
+		return bake.Invalid(of+".Owner", "invalid name %q", owner)
+	case bad(group):
+		return bake.Invalid(of+".Group", "invalid name %q", group)
+	}
+	return nil
 }
 
 func declareOwner(in *bake.Inputs, mode fs.FileMode, owner, group string) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/bakestone-go/bakestone/bake"
@@ -30,7 +31,7 @@ func checkFilePath(field, p string) error {
 	if err := checkPath(field, p, required); err != nil {
 		return err
 	}
-	if p == home || strings.HasSuffix(p, "/") {
+	if last := p[strings.LastIndexByte(p, '/')+1:]; p == home || slices.Contains([]string{"", ".", ".."}, last) {
 		return bake.Invalid(field, "%q is a directory: name the file, not its directory", p)
 	}
 	return nil

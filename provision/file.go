@@ -58,7 +58,7 @@ func (f File) Validate() error {
 	case f.FS != nil:
 		source = bake.Invalid("File.FS", "requires Source, the file in it")
 	}
-	return errors.Join(source, checkFilePath("File.Dest", f.Dest), checkMode("File.Mode", f.Mode), checkRedacted("File", f))
+	return errors.Join(source, checkFilePath("File.Dest", f.Dest), checkMode("File.Mode", f.Mode), checkOwner("File", f.Owner, f.Group), checkRedacted("File", f))
 }
 
 // DeclareInputs declares the file's content, destination, mode and owner.

@@ -5,12 +5,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/bake/baketest"
+	"github.com/bakestone-go/bakestone/internal/sandbox"
 	"github.com/bakestone-go/bakestone/provision"
 )
 
@@ -81,6 +84,20 @@ func TestFilePermissionDenied(t *testing.T) {
 	}
 }
 
+// The error of an owner that does not exist names the field.
+func TestFileUnknownOwner(t *testing.T) {
+	m, _ := embedded(t, sandbox.Options{})
+	for _, p := range []bake.Provisioner{
+		provision.File{Content: "x", Dest: "/etc/x", Owner: "nobody-at-all", Sudo: true},
+		provision.File{Content: "x", Dest: "/etc/x", Group: "nobody-at-all", Sudo: true},
+	} {
+		err := p.Provision(t.Context(), m)
+		if err == nil || !strings.Contains(err.Error(), "File.Owner and Group must exist on the machine") {
+			t.Errorf("Provision() = %v, want an error that names File.Owner", err)
+		}
+	}
+}
+
 func TestFileValidate(t *testing.T) {
 	local := write(t, "conf", "x", 0o600)
 	tests := map[string]struct {
@@ -95,6 +112,10 @@ func TestFileValidate(t *testing.T) {
 		"not in the FS":  {provision.File{Source: "x", FS: fstest.MapFS{}, Dest: "/x"}, []string{"File.Source: "}},
 		"relative":       {provision.File{Source: local, Dest: "etc/x"}, []string{"File.Dest: "}},
 		"into directory": {provision.File{Source: local, Dest: "/etc/"}, []string{"File.Dest: "}},
+		"owner":          {provision.File{Source: local, Dest: "/x", Owner: "--reference=/x", Group: "a b"}, []string{"File.Owner: invalid name"}},
+		"group":          {provision.File{Source: local, Dest: "/x", Owner: "app", Group: "a b"}, []string{"File.Group: invalid name"}},
+		"dot":            {provision.File{Source: local, Dest: "~/app/."}, []string{"File.Dest: "}},
+		"parent":         {provision.File{Source: local, Dest: "/srv/app/.."}, []string{"File.Dest: "}},
 		"decimal mode":   {provision.File{Source: local, Dest: "/x", Mode: 644}, []string{"File.Mode: "}},
 		"Unix mode":      {provision.File{Source: local, Dest: "/x", Mode: 0o4755}, []string{"File.Mode: "}},
 		"good":           {provision.File{Source: local, Dest: "/x", Mode: 0o644}, nil},

@@ -115,6 +115,8 @@ func (p Packages) Validate() error {
 		switch {
 		case !name.MatchString(pkg):
 			errs = append(errs, bake.Invalid(field, "invalid package name %q", pkg))
+		case strings.HasSuffix(pkg, "-"):
+			errs = append(errs, bake.Invalid(field, "invalid package name %q: apt-get would remove the package", pkg))
 		case pinned && !version.MatchString(pin):
 			errs = append(errs, bake.Invalid(field, "invalid version %q", pin))
 		case slices.Contains(p.Remove, pkg):

@@ -56,7 +56,7 @@ lists() { if [ -z "$norefresh$fresh" ]; then refresh; fresh=yes; fi; }
 
 const aptFunctions = `
 	export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
-	apt() { apt-get -q -y -o DPkg::Lock::Timeout="$lock" -o Acquire::Retries=3 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@"; }
+	apt() { apt-get -q -y -o DPkg::Lock::Timeout="$lock" -o Acquire::Retries=3 -o APT::Cmd::Pattern-Only=true -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@"; }
 	installed() { dpkg-query -W; }
 	refresh() { apt -o APT::Update::Error-Mode=any update; }
 	upgrade_all() { apt dist-upgrade; }

@@ -127,7 +127,7 @@ func (s *store) commands(manager string) map[string]sandbox.Command {
 
 func TestPackages(t *testing.T) {
 	change := provision.Packages{Install: []string{"nginx=1.24*", "curl", "git"}, Remove: []string{"telnet", "absent"}, Purge: true, NoRecommends: true, Clean: true}
-	const lock = "-o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
+	const lock = "-o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o APT::Cmd::Pattern-Only=true -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
 	for manager, want := range map[string]struct{ first, second, upgrade []string }{
 		"apt-get": {
 			[]string{
@@ -375,5 +375,6 @@ func TestPackagesValidate(t *testing.T) {
 		"Repositories[0].Name", "Repositories[0].URL", "Repositories[1].URL", "Repositories[1]: \"a b\"", "Repositories[1]: exactly one",
 		"Repositories[2].KeyFile", "Repositories[3].Components", "Repositories[3].FS", "LockTimeout", "Retry",
 	})
+	invalid(t, provision.Packages{Install: []string{"nginx-"}}, []string{"Packages.Install[0]: invalid package name \"nginx-\": apt-get would remove"})
 	invalid(t, provision.Packages{Install: []string{"g++", "libc6:i386=2.*", "@development", "/tmp/x_1.2~3.deb"}, Purge: true}, []string{"Packages.Purge"})
 }

@@ -3,6 +3,7 @@ package provision
 import (
 	"context"
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -87,6 +88,9 @@ func (s Service) Validate() error {
 		if conflict.isSet {
 			errs = append(errs, bake.Invalid("Service."+conflict.field, "conflicts with %s", conflict.other))
 		}
+	}
+	if s.Enable && s.Unit != "" && !regexp.MustCompile(`(?m)^\[Install\]\s*$`).MatchString(s.Unit) {
+		errs = append(errs, bake.Invalid("Service.Enable", "Unit has no [Install] section, so nothing would start it at boot: add one, with WantedBy=multi-user.target for example"))
 	}
 	if hasNUL(s.Unit) {
 		errs = append(errs, bake.Invalid("Service.Unit", "contains a NUL byte"))

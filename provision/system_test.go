@@ -57,6 +57,17 @@ func TestUser(t *testing.T) {
 	provisionTwice(t, m, provision.User{Name: "app", LockPassword: true}, "changed password locked")
 }
 
+// Names with a dot do not match other accounts and groups.
+func TestUserWithDot(t *testing.T) {
+	m, h := embedded(t, sandbox.Options{})
+	run(t, m, provision.User{Name: "jane-doe", Groups: []string{"web-admin"}})
+	provisionTwice(t, m, provision.User{Name: "jane.doe", Group: "web.admin"}, "changed group web.admin, created")
+	out, err := bake.Output(t.Context(), m, bake.Sh("id -un jane.doe; id -gn jane.doe"))
+	if want := "jane.doe\nweb.admin"; err != nil || out != want {
+		t.Errorf("id printed %q (error %v), want %q\n%s", out, err, want, readDisk(t, h, "/etc/passwd"))
+	}
+}
+
 func TestUserWithoutUsermod(t *testing.T) {
 	m, _ := embedded(t, sandbox.Options{Missing: []string{"usermod"}})
 	_, err := bakeMessages(t, m, provision.User{Name: "nobody", Shell: "/bin/sh"})
@@ -95,6 +106,7 @@ func TestUserValidate(t *testing.T) {
 		Name: "-x", UID: -1, Group: "a:b", Groups: []string{"ok", "$(id)"}, Home: "home", Shell: "sh", Comment: "a:b",
 		AuthorizedKeys: []string{"one\ntwo", " "},
 	}, []string{"User.Name", "User.Group", "User.Groups", "User.UID", "User.Home", "User.Shell", "User.Comment", "AuthorizedKeys[0]", "AuthorizedKeys[1]"})
+	invalid(t, provision.User{Name: "app", AuthorizedKeys: []string{"~/.ssh/id_ed25519.pub"}}, []string{"User.AuthorizedKeys[0]: \"~/.ssh/id_ed25519.pub\" is not a public key"})
 	invalid(t, provision.User{Name: "app", System: true, AuthorizedKeys: []string{oneKey}}, []string{"User.AuthorizedKeys: requires Home for a System account"})
 }
 
@@ -151,7 +163,7 @@ func TestService(t *testing.T) {
 		"mask":             {provision.Service{Name: "x", Mask: true}, "enabled", false, "masked", []string{"mask x.service"}},
 		"unmask":           {provision.Service{Name: "php8.1-fpm", Unmask: true, Enable: true}, "masked", false, "unmasked, enabled", []string{"unmask php8.1-fpm.service", "enable php8.1-fpm.service"}},
 		"offline":          {provision.Service{Name: "x", Enable: true, Start: true}, "", true, "enabled", []string{"enable x.service"}},
-		"a unit":           {provision.Service{Name: "x", Unit: "[Service]\nExecStart=/bin/x 'y'\n", Enable: true}, "", false, "/etc/systemd/system/x.service, enabled", []string{"daemon-reload", "enable x.service"}},
+		"a unit":           {provision.Service{Name: "x", Unit: "[Service]\nExecStart=/bin/x 'y'\n[Install]\nWantedBy=multi-user.target\n", Enable: true}, "", false, "/etc/systemd/system/x.service, enabled", []string{"daemon-reload", "enable x.service"}},
 		"a unit offline":   {provision.Service{Name: "x", Unit: "[Service]\nExecStart=/bin/x 'y'\n"}, "", true, "/etc/systemd/system/x.service", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -195,8 +207,10 @@ func TestServiceValidate(t *testing.T) {
 	invalid(t, provision.Service{}, []string{"Service.Name", "Service: nothing to do"})
 	invalid(t, provision.Service{Name: "a/b", Enable: true, Disable: true, Mask: true, Unmask: true, Start: true, Stop: true, Restart: true, Unit: "\x00"}, []string{
 		"Service.Name", "Enable: conflicts with Disable", "Mask: conflicts with Unmask", "Mask: conflicts with Enable", "Mask: conflicts with Unit",
-		"Stop: conflicts with Start", "Stop: conflicts with Restart", "Mask: conflicts with Start and Restart", "Service.Unit",
+		"Stop: conflicts with Start", "Stop: conflicts with Restart", "Mask: conflicts with Start and Restart", "Service.Enable: Unit has no [Install]", "Service.Unit",
 	})
+	invalid(t, provision.Service{Name: "x", Unit: "[Service]\nExecStart=/bin/x\n#[Install]\n", Enable: true}, []string{"Service.Enable: Unit has no [Install] section"})
+	invalid(t, provision.Service{Name: "x", Unit: "[Service]\r\n[Install] \r\nWantedBy=x\r\n", Enable: true}, nil)
 }
 
 func TestHostname(t *testing.T) {

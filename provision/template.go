@@ -2,6 +2,7 @@ package provision
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -69,7 +70,7 @@ func (t Template) String() string { return "template " + t.Dest }
 // Validate reports invalid fields and a template that cannot be rendered.
 func (t Template) Validate() error {
 	printed := checkRedacted("Template", t)
-	errs := []error{checkFilePath("Template.Dest", t.Dest), checkMode("Template.Mode", t.Mode), printed}
+	errs := []error{checkFilePath("Template.Dest", t.Dest), checkMode("Template.Mode", t.Mode), checkOwner("Template", t.Owner, t.Group), printed}
 	switch {
 	case !exactlyOne(t.Source != "", t.Content != ""):
 		errs = append(errs, bake.Invalid("Template", "exactly one of Source and Content must be set"))
@@ -163,26 +164,20 @@ func (t Template) render() ([]byte, error) {
 // isPresent reports whether the machine already has the file dest with this text, mode
 // and owner. It reports false if the machine lacks stat or sha256sum.
 func (t Template) isPresent(ctx context.Context, m bake.Machine, dest string, text []byte) (bool, error) {
-	owner, group := "-", "-"
-	if t.Owner != "" {
-		owner = "%U"
+	owner, group := "%U", "-"
+	if t.Owner == "" {
+		owner = fmt.Sprintf(`$([ "$(stat -c %%u %s 2>/dev/null)" = "$(id -u)" ] && echo self)`, posixsh.Quote(dest)) // the one who would write it
 	}
 	if t.Group != "" {
 		group = "%G"
 	}
-	line := fmt.Sprintf("stat -c '%%a %s %s' %[3]s 2>/dev/null && sha256sum <%[3]s || :", owner, group, posixsh.Quote(dest))
+	line := fmt.Sprintf(`stat -c "%%a %s %s" %[3]s 2>/dev/null && sha256sum <%[3]s || :`, owner, group, posixsh.Quote(dest))
 	out, err := bake.Output(ctx, m, &bake.Cmd{Line: line, Sudo: t.Sudo, Quiet: true})
 	if err != nil {
 		return false, err
 	}
-	set := func(format, name string) string {
-		if format == "-" {
-			return format
-		}
-		return name
-	}
 	sum := sha256.Sum256(text)
-	want := fmt.Sprintf("%s %s %s\n%s", posixsh.Mode(t.Mode), set(owner, t.Owner), set(group, t.Group), hex.EncodeToString(sum[:]))
+	want := fmt.Sprintf("%s %s %s\n%s", posixsh.Mode(t.Mode), cmp.Or(t.Owner, "self"), cmp.Or(t.Group, "-"), hex.EncodeToString(sum[:]))
 	return strings.HasPrefix(out, want), nil
 }
 

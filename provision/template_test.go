@@ -55,6 +55,20 @@ func TestTemplate(t *testing.T) {
 	}
 }
 
+// A file of another owner is replaced although no Owner is given.
+func TestTemplateOwner(t *testing.T) {
+	m, _ := embedded(t, sandbox.Options{})
+	p := provision.Template{Content: "x\n", Dest: "/etc/site.conf", Sudo: true}
+	provisionTwice(t, m, p, "changed the file")
+	if err := m.Run(t.Context(), &bake.Cmd{Line: "chown www-data /etc/site.conf", Sudo: true}); err != nil {
+		t.Fatal(err)
+	}
+	provisionTwice(t, m, p, "changed the file")
+	if got, err := bake.Output(t.Context(), m, bake.Sh("stat -c %U /etc/site.conf")); err != nil || got != "root" {
+		t.Errorf("owner = %q (error %v), want root", got, err)
+	}
+}
+
 // Secrets anywhere in Data are masked.
 func TestTemplateMasksSecrets(t *testing.T) {
 	m := baketest.NewMachine(&baketest.MachineOptions{AnyCommand: true})

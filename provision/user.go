@@ -89,8 +89,11 @@ func (u User) Validate() error {
 		}
 	}
 	for i, key := range u.AuthorizedKeys {
-		if strings.TrimSpace(key) == "" || strings.ContainsAny(strings.TrimSpace(key), "\n\x00") {
-			errs = append(errs, bake.Invalid(fmt.Sprintf("User.AuthorizedKeys[%d]", i), "must be one line"))
+		switch field := fmt.Sprintf("User.AuthorizedKeys[%d]", i); {
+		case strings.TrimSpace(key) == "" || strings.ContainsAny(strings.TrimSpace(key), "\n\x00"):
+			errs = append(errs, bake.Invalid(field, "must be one line"))
+		case len(strings.Fields(key)) == 1:
+			errs = append(errs, bake.Invalid(field, "%q is not a public key, which has a type, \"ssh-ed25519\", and a text: read the key's file", key))
 		}
 	}
 	if len(u.AuthorizedKeys) > 0 && u.System && u.Home == "" {
@@ -123,10 +126,12 @@ func (u User) Provision(ctx context.Context, m bake.Machine) error {
 }
 
 const userFunctions = `
+# entry NAME FILE prints the line of an account or group.
+entry() { grep "^$(echo "$1" | sed 's/\./\\./g'):" "$2"; }
 # field N prints the Nth field of the account in /etc/passwd.
-field() { grep "^$name:" /etc/passwd | cut -d: -f"$1"; }
+field() { entry "$name" /etc/passwd | cut -d: -f"$1"; }
 make_group() {
-	if ! grep -q "^$1:" /etc/group; then
+	if ! entry "$1" /etc/group >/dev/null; then
 		if have groupadd; then groupadd ${system:+-r} "$1"; else addgroup ${system:+-S} "$1"; fi
 		changed "group $1"
 	fi
@@ -165,7 +170,7 @@ authorize() {
 	fi
 }
 lock() {
-	if grep "^$name:" /etc/shadow | cut -d: -f2 | grep -qv '^[!*]'; then
+	if entry "$name" /etc/shadow | cut -d: -f2 | grep -qv '^[!*]'; then
 		if have usermod; then usermod -L "$name"; else passwd -l "$name"; fi
 		changed "password locked"
 	fi
@@ -183,7 +188,7 @@ func (u User) script() string {
 		}
 	}
 	shadow, busybox := u.create()
-	fmt.Fprintf(&b, "if ! grep -q \"^$name:\" /etc/passwd; then\n\tif have useradd; then useradd%s \"$name\"; else adduser%s \"$name\"; fi\n\tchanged created\nfi\n",
+	fmt.Fprintf(&b, "if ! entry \"$name\" /etc/passwd >/dev/null; then\n\tif have useradd; then useradd%s \"$name\"; else adduser%s \"$name\"; fi\n\tchanged created\nfi\n",
 		posixsh.Words(shadow...), posixsh.Words(busybox...))
 	for _, a := range []struct{ flag, field, what, want string }{
 		{"-u", "3", "UID", number(u.UID)}, {"-c", "5", "comment", u.Comment}, {"-d", "6", "home", u.Home}, {"-s", "7", "shell", u.Shell},
@@ -193,7 +198,7 @@ func (u User) script() string {
 		}
 	}
 	if u.Group != "" {
-		fmt.Fprintf(&b, "alter -g 4 group \"$(grep %s /etc/group | cut -d: -f3)\"\n", posixsh.Quote("^"+u.Group+":"))
+		fmt.Fprintf(&b, "alter -g 4 group \"$(entry %s /etc/group | cut -d: -f3)\"\n", posixsh.Quote(u.Group))
 	}
 	for _, group := range u.Groups {
 		b.WriteString("join " + posixsh.Quote(group) + "\n")

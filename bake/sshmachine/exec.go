@@ -272,10 +272,11 @@ func (r *running) exitIfKnown() exit {
 	}
 }
 
-// kill signals the process over the channel, then kills all its processes.
+// kill kills all processes of r. It signals the process over the channel last, for machines
+// without /proc: one that has ended does not lead to those it has started as root.
 func (r *running) kill(ctx context.Context) {
-	_, _ = r.channel.SendRequest("signal", false, ssh.Marshal(&signalRequest{Signal: "TERM"}))
 	r.conn.kill(context.WithoutCancel(ctx), r.process, r.exitIfKnown().known || r.mark != "" && r.out.begun())
+	_, _ = r.channel.SendRequest("signal", false, ssh.Marshal(&signalRequest{Signal: "TERM"}))
 }
 
 // watch handles the server's requests, of which one is the exit, until the server

@@ -35,10 +35,14 @@ const (
 )
 
 // announceBegin makes script first print mark on both outputs, or on a terminal once.
+// The script does not contain the mark itself, since sudo's messages, forced commands
+// and login shells that trace their commands may print the command line.
 func announceBegin(mark string, pty bool, script string) string {
-	begin := "printf %s " + mark + "; "
+	half := len(mark) / 2
+	show := "printf %s%s " + mark[:half] + " " + mark[half:]
+	begin := show + "; "
 	if !pty {
-		begin += "printf %s " + mark + " >&2; "
+		begin += show + " >&2; "
 	}
 	return begin + script
 }

@@ -52,6 +52,9 @@ func (m *Machine) Get(ctx context.Context, down *bake.Download) error {
 		if err != nil {
 			return err
 		}
+		if !from.dir && namesDirectory(down.Source) {
+			return errors.New("is a file, but the name is that of a directory")
+		}
 		if from.size > c.cfg.MaxDownload {
 			return fmt.Errorf("%d bytes: %w", from.size, errDownloadSize)
 		}

@@ -92,7 +92,7 @@ func TestGetGrowing(t *testing.T) {
 		rtt  time.Duration
 		old  string // in the script that reads the file
 	}{
-		"small":         {10, 0, "head "},
+		"small":         {10, 0, "head -c "},
 		"big":           {3<<20 + 5, 0, "v=$(try"},
 		"big, at once":  {33 << 20, 10 * time.Millisecond, "v=$(try"},
 		"during digest": {3<<20 + 5, 0, "[ $(wc "},
@@ -149,6 +149,7 @@ func TestGetErrors(t *testing.T) {
 	for name, down := range map[string]*bake.Download{
 		"nil":                 nil,
 		"missing":             {Source: dir + "/none", Path: dir + "/to"},
+		"file as a directory": {Source: dir + "/file/", Path: dir + "/to"},
 		"missing to a writer": {Source: dir + "/none", Content: &bytes.Buffer{}},
 		"directory to writer": {Source: dir, Content: &bytes.Buffer{}},
 		"writer fails":        {Source: dir + "/file", Content: writerFunc(func([]byte) (int, error) { return 0, broken })},

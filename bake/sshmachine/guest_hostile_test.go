@@ -81,11 +81,12 @@ func TestCancelUnkillable(t *testing.T) {
 // TestSudoRules tries sudo configurations that cannot work.
 func TestSudoRules(t *testing.T) {
 	for name, test := range map[string]struct{ sudo, want string }{
-		"requiretty":     {`echo "sudo: sorry, you must have a tty to run sudo" >&2; exit 1`, sshmachine.ErrSudoTerminal.Error()},
-		"not root":       {`while [ "$1" != -- ]; do shift; done; shift; exec "$@"`, "instead of root"},
-		"not allowed":    {`echo "me is not in the sudoers file." >&2; exit 1`, "not in the sudoers file"},
-		"does nothing":   {`exit 0`, "sudo"},
-		"status is lost": {`while [ "$1" != -- ]; do shift; done; shift; FAKE_UID=0 "$@"; exit 0`, "exit status"},
+		"requiretty":      {`echo "sudo: sorry, you must have a tty to run sudo" >&2; exit 1`, sshmachine.ErrSudoTerminal.Error()},
+		"not root":        {`while [ "$1" != -- ]; do shift; done; shift; exec "$@"`, "instead of root"},
+		"not allowed":     {`echo "me is not in the sudoers file." >&2; exit 1`, "not in the sudoers file"},
+		"not set-user-ID": {`echo "sudo: /usr/bin/sudo must be owned by uid 0 and have the setuid bit set" >&2; exit 1`, "sudo runs no command: sudo: /usr/bin/sudo must be owned"},
+		"does nothing":    {`exit 0`, "sudo"},
+		"status is lost":  {`while [ "$1" != -- ]; do shift; done; shift; FAKE_UID=0 "$@"; exit 0`, "exit status"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t)

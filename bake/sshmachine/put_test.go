@@ -161,6 +161,7 @@ func TestPutFileErrors(t *testing.T) {
 		"big reader fails":       {Dest: dir + "/file", Content: io.MultiReader(big(), readerFunc(func([]byte) (int, error) { return 0, broken }))},
 		"no such owner":          {Dest: dir + "/file", Content: strings.NewReader("x"), Owner: "no-such-user"},
 		"big with no such owner": {Dest: dir + "/file", Content: big(), Owner: "no-such-user"},
+		"owner is an option":     {Dest: dir + "/file", Content: strings.NewReader("x"), Owner: "--reference=/etc/passwd"},
 		"no such path":           {Dest: dir + "/file", Path: dir + "/missing"},
 		"relative":               {Dest: "file", Content: strings.NewReader("x")},
 		"nothing":                {Dest: dir + "/file"},

@@ -56,9 +56,8 @@ type treePut struct {
 
 // A stage describes what a transfer script found and made.
 type stage struct {
-	exists   bool   // the destination is a directory
-	uid, gid int    // of the script
-	into     string // the directory to write to
+	exists   bool // the destination is a directory
+	uid, gid int  // of the script
 }
 
 // send sends the tree as tar streams if the machine has tar, or else by SFTP or scp.
@@ -81,7 +80,7 @@ func (p *treePut) send(ctx context.Context) error {
 // begin starts the transfer script, whose end follows arrive, and leaves out what the
 // machine has already. The caller must close p.script.
 func (p *treePut) begin(ctx context.Context, arrive string) error {
-	const where = `printf '%s %s %s %s\n' "$x" "$(id -u)" "$(id -g)" "$w"` + "\n"
+	const where = `echo "$x $(id -u) $(id -g)"` + "\n"
 	t, err := p.startTransferScript(ctx, p.su, p.scripts.begin()+where, "", arrive+p.scripts.end())
 	if err != nil {
 		return err
@@ -99,16 +98,23 @@ func (p *treePut) begin(ctx context.Context, arrive string) error {
 
 // parse parses the line that the transfer script begins with.
 func (s *stage) parse(answer string) error {
-	const fields = 4
-	words := strings.SplitN(answer, " ", fields)
-	if len(words) < fields || !path.IsAbs(words[fields-1]) {
-		return fmt.Errorf("unexpected answer of the transfer script: %.100q", answer)
-	}
-	s.exists, s.into = words[0] == "1", words[fields-1]
-	if _, err := fmt.Sscan(words[1]+" "+words[2], &s.uid, &s.gid); err != nil {
+	var exists int
+	if _, err := fmt.Sscan(answer, &exists, &s.uid, &s.gid); err != nil {
 		return fmt.Errorf("unexpected answer of the transfer script: %.100q: %w", answer, err)
 	}
+	s.exists = exists == 1
 	return nil
+}
+
+// into returns the directory that the transfer script made for the tree.
+func (p *treePut) into() string {
+	switch {
+	case p.scripts.upload != "":
+		return p.scripts.upload
+	case p.stage.exists:
+		return path.Join(p.scripts.dest, tempPrefix+p.scripts.tag)
+	}
+	return path.Join(path.Dir(p.scripts.dest), tempPrefix+p.scripts.tag)
 }
 
 // sendTar sends the tree as tar streams: parts of a big one by commands of their own,
@@ -148,7 +154,7 @@ func (p *treePut) sendSFTP(ctx context.Context) (unavailable, err error) {
 		return err, nil
 	}
 	p.report.add(int(p.total - p.src.bytes))
-	err = open[0].putTree(ctx, p.src, p.stage.into, p.report)
+	err = open[0].putTree(ctx, p.src, p.into(), p.report)
 	closeAll(open)
 	if err != nil {
 		return nil, err

@@ -127,7 +127,7 @@ func (p *treePut) sendParts(ctx context.Context, compress bool) (rest []entry, e
 // caller has taken.
 func (p *treePut) sendPart(ctx context.Context, part treePart, compress bool) error {
 	names, digest := fmt.Sprintf("n.%d", part.number), fmt.Sprintf("h.%d", part.number)
-	dir := quote(p.stage.into)
+	dir := quote(p.into())
 	a := &archive{fsys: p.src.fsys, entries: withParents(part.files), compress: compress, report: p.report}
 	reader, writer := io.Pipe()
 	var failed error

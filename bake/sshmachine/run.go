@@ -51,7 +51,7 @@ func (c *conn) run(ctx context.Context, cmd *bake.Cmd) error {
 	ended, err := c.exec(ctx, p)
 	cleanUp(err != nil || ended.status != 0)
 	if s := p.prompt; err == nil && s != nil && !s.done {
-		err = &NotBegunError{Status: ended.status, Output: plainText(strings.Join(output.lastLines(), "\n"))}
+		err = &NotBegunError{Status: ended.status, Output: plainText(string(s.noise))}
 	}
 	switch {
 	case err != nil:

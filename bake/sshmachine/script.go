@@ -59,8 +59,11 @@ func shellCommand(su *sudo, tag, prompt, script string) string {
 		return shellCommand(nil, tag, "", onTerminal(shellCommand(su.withoutTerminal(), tag, prompt, script)))
 	}
 	line := "exec " + su.commandPrefix(prompt)
+	if tag != "" || su.elevates() { // so that sudo's rules see the same program each time
+		line += "/usr/bin/env "
+	}
 	if tag != "" {
-		line += "/usr/bin/env " + markVariable + "=" + tag + " "
+		line += markVariable + "=" + tag + " "
 	}
 	if !strings.ContainsAny(script, "'\\\n!") {
 		return line + "/bin/sh -c '" + script + "'"
@@ -76,8 +79,10 @@ func encodeScript(script string) string {
 }
 
 // cleanEnvironment starts the scripts of this package. It undoes what the login's
-// environment may change in the commands they use.
-const cleanEnvironment = `set +aefuvxC; unset IFS CDPATH ENV BASH_ENV TAR_OPTIONS GZIP POSIXLY_CORRECT _POSIX2_VERSION LS_COLORS GREP_OPTIONS GREP_COLOR GREP_COLORS LANGUAGE BLOCK_SIZE TIME_STYLE QUOTING_STYLE OPENSSL_CONF
+// environment may change in the commands they use: bash, as /bin/sh, takes functions from
+// it as well.
+const cleanEnvironment = `set +aefuvxC; unset -f cat cd chmod chown cut dd echo find grep gzip head id ls mkdir mv openssl printf read rm sed sha256sum stat tail tar test tr uname wc xargs
+unset IFS CDPATH ENV BASH_ENV TAR_OPTIONS GZIP POSIXLY_CORRECT _POSIX2_VERSION LS_COLORS GREP_OPTIONS GREP_COLOR GREP_COLORS LANGUAGE BLOCK_SIZE TIME_STYLE QUOTING_STYLE OPENSSL_CONF
 LC_ALL=C; export LC_ALL; PATH=${PATH:-/bin}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin; export PATH
 ` + tryFunction
 
@@ -92,8 +97,8 @@ func commandScript(cmd *bake.Cmd) string {
 	var b strings.Builder
 	if cmd.Dir != "" {
 		dir := cmd.Dir
-		if strings.HasPrefix(dir, "-") {
-			dir = "./" + dir
+		if !strings.HasPrefix(dir, "/") {
+			dir = "./" + dir // not an option, nor looked for in CDPATH
 		}
 		fmt.Fprintf(&b, "cd %s || exit; ", quote(dir))
 	}
@@ -139,7 +144,7 @@ func inputScript(tag, script string) string {
 // evalFile returns a script that removes a file and runs the script it contained.
 // It leaves the whole input to that script, for terminals, which edit their input.
 func evalFile(file string) string {
-	const path = "PATH=/usr/bin:/bin; " // only here
+	const path = "PATH=/usr/bin:/bin; command " // only here
 	return fmt.Sprintf(`s=$(%[2]scat %[1]s) || exit 125; (%[2]srm -f %[1]s); eval "$s"`, quote(file), path)
 }
 

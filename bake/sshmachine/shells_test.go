@@ -84,9 +84,6 @@ func checkMethods(t *testing.T, m *sshmachine.Machine) {
 		if got := runOutput(t, m, line); got != odd+"rest\n." {
 			t.Errorf("variable %q arrived as %q", odd, got)
 		}
-		if strings.Contains(odd, "\n") {
-			continue
-		}
 		dest := dir + "/" + strings.ReplaceAll(odd, "/", "_")
 		must(t, m.Put(t.Context(), &bake.Upload{Dest: dest, Content: strings.NewReader(odd)}))
 		if got, err := os.ReadFile(dest); err != nil || string(got) != odd {
@@ -99,10 +96,13 @@ func checkMethods(t *testing.T, m *sshmachine.Machine) {
 		}
 	}
 	tree := fstest.MapFS{"a/b": {Data: []byte("b"), Mode: 0o644}, `it's \'`: {Data: []byte("c"), Mode: 0o644}}
-	must(t, m.Put(t.Context(), &bake.Upload{Dest: dir + "/tree", FS: tree}))
-	must(t, m.Get(t.Context(), &bake.Download{Source: dir + "/tree", Path: dir + "/back"}))
+	must(t, m.Put(t.Context(), &bake.Upload{Dest: dir + "/two\nlines/tree", FS: tree}))
+	must(t, m.Get(t.Context(), &bake.Download{Source: dir + "/two\nlines/tree", Path: dir + "/back"}))
 	if got := listing(t, dir+"/back"); strings.Count(got, "\n") != 3 {
 		t.Errorf("tree fetched back:\n%s", got)
+	}
+	if out, err := bake.Output(t.Context(), m, &bake.Cmd{Line: "pwd", Dir: "sys"}); err == nil {
+		t.Errorf("Run in %q, which the home does not have, printed %q, want an error", "sys", out)
 	}
 	var exit *bake.ExitError
 	if err := m.Run(t.Context(), bake.Sh("exit 7")); !errors.As(err, &exit) || exit.Status != 7 {
@@ -137,6 +137,8 @@ func TestServerSettings(t *testing.T) {
 		{"status is lost", []string{`ForceCommand sh -c "$SSH_ORIGINAL_COMMAND"; true`}, "exit status"},
 		{"status of a pipe", []string{"ForceCommand " + original + " | cat"}, "exit status"},
 		{"merged outputs", []string{"ForceCommand " + original + " 2>&1"}, "merges"},
+		{"message with the command", []string{`ForceCommand echo "not allowed: $SSH_ORIGINAL_COMMAND"`}, "never began"},
+		{"traces commands", []string{`ForceCommand exec bash -xc "$SSH_ORIGINAL_COMMAND"`}, ""},
 		{"start-up file reads", []string{"ForceCommand read line; " + original}, "standard input"},
 		{"start-up file reads all", []string{"ForceCommand cat >/dev/null; " + original}, "standard input"},
 		{"start-up file exits", []string{"ForceCommand exit 0; " + original}, "never began"},

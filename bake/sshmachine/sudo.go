@@ -112,13 +112,21 @@ func sudoWantsTerminal(said string) bool {
 	return strings.Contains(said, "must have a tty") || strings.Contains(said, "no tty present") || strings.Contains(said, "a terminal is required")
 }
 
+// sudoWantsPassword reports whether sudo printed that a password is missing or wrong.
+func sudoWantsPassword(said string) bool {
+	said = strings.ToLower(said)
+	return !strings.Contains(said, "expired") && (strings.Contains(said, "password") || strings.Contains(said, "authentication") || strings.Contains(said, "try again"))
+}
+
 // sudoError explains why sudo does not run commands.
 func (c *conn) sudoError(ctx context.Context, su *sudo, said string) error {
 	switch {
 	case sudoWantsTerminal(said):
 		return fmt.Errorf("%w (requiretty in sudoers): %s", ErrSudoTerminal, said)
 	case sudoDenies(said):
-		return fmt.Errorf("sudo does not permit the login to run /bin/sh as root: %s", said)
+		return fmt.Errorf("sudo does not permit the login to run /usr/bin/env as root: %s", said)
+	case !sudoWantsPassword(said):
+		return fmt.Errorf("sudo runs no command: %s", said)
 	case !su.password.IsZero():
 		return fmt.Errorf("%w and rejected Config.SudoPassword: %s", ErrSudoPassword, said)
 	}

@@ -36,6 +36,7 @@ type sudoPrompt struct {
 	start    func() // closes started
 	finished chan struct{}
 
+	noise   []byte        // what sudo and others printed before startMark, or its start
 	pending []byte        // output that may contain the beginning of prompt or of a mark
 	done    bool          // startMark was seen
 	ended   chan struct{} // closed when endMark was seen
@@ -71,14 +72,14 @@ func (s *sudoPrompt) Read(p []byte) (int, error) {
 	}
 }
 
-// Write passes the output on without prompt and startMark.
+// Write passes on the output that follows startMark.
 func (s *sudoPrompt) Write(p []byte) (int, error) {
 	s.pending = append(s.pending, p...)
 	if s.done {
 		return len(p), s.writeToEnd()
 	}
-	if before, after, found := bytes.Cut(s.pending, s.startMark); found {
-		s.done, s.pending = true, append(bytes.Clone(before), after...)
+	if _, after, found := bytes.Cut(s.pending, s.startMark); found {
+		s.done, s.pending = true, after
 		s.start()
 		return len(p), s.writeToEnd()
 	}
@@ -93,7 +94,16 @@ func (s *sudoPrompt) Write(p []byte) (int, error) {
 		default: // more prompts than any sudo prints
 		}
 	}
-	return len(p), s.flush(len(s.startMark))
+	s.drop(len(s.startMark))
+	return len(p), nil
+}
+
+// drop takes all but the last keep bytes for noise.
+func (s *sudoPrompt) drop(keep int) {
+	if n := len(s.pending) - keep; n > 0 {
+		s.noise = append(s.noise, s.pending[:min(n, maxNoise-len(s.noise))]...)
+		s.pending = append([]byte(nil), s.pending[n:]...)
+	}
 }
 
 // writeToEnd passes on the output of a command that has started, without endMark.
@@ -159,9 +169,12 @@ func (s *sudoPrompt) flush(keep int) error {
 	return err
 }
 
-// close passes on pending output, for example sudo's error, after the command has
-// ended.
+// close passes on pending output after the command has ended, or takes it for noise if
+// the command never began.
 func (s *sudoPrompt) close() {
 	close(s.finished)
+	if !s.done {
+		s.drop(0)
+	}
 	_ = s.flush(0)
 }

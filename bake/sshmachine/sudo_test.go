@@ -112,6 +112,60 @@ func TestRealSudo(t *testing.T) {
 	}
 }
 
+// TestSudoNoise uses a sudo that asks no password for /bin/sh alone, and prints before each
+// command.
+func TestSudoNoise(t *testing.T) {
+	cfg := sshdConfig(testenv.Guest(t, &testenv.GuestOptions{AskSudo: true, Setup: `cat >/etc/sudoers.d/zz <<'END'
+Defaults lecture=always,pwfeedback
+baker ALL=(root) NOPASSWD: /bin/sh
+END
+chmod 440 /etc/sudoers.d/zz
+echo 127.0.0.1 localhost >/etc/hosts`}))
+	cfg.SudoPassword = bake.NewSecret(testenv.GuestPassword)
+	m := connect(t, cfg)
+	testRealSudo(t, m, true)
+	for _, env := range []map[string]string{nil, {"A": "it's"}} {
+		if got := runOutput(t, m, &bake.Cmd{Line: `id -u; test -t 1; echo "$?$A"`, PTY: true, Sudo: true, Env: env}); got != "0\n0"+env["A"] {
+			t.Errorf("on a terminal: Run printed %q, want only the command's output", got)
+		}
+	}
+}
+
+// TestExportedFunctions uses a machine whose /bin/sh is bash, which takes functions from
+// the environment.
+func TestExportedFunctions(t *testing.T) {
+	m := connect(t, sshdConfig(testenv.Guest(t, &testenv.GuestOptions{Setup: `ln -sf bash /bin/sh
+chsh -s /bin/bash baker
+cat >/home/baker/.bashrc <<'END'
+cat() { echo meow; }
+rm() { echo "rm -i $*"; }
+mkdir() { echo made; }
+export -f cat rm mkdir
+END
+chown baker /home/baker/.bashrc`})))
+	cmd := &bake.Cmd{Line: `command cat; echo "$A"`, PTY: true, Env: map[string]string{"A": "it's"}, Stdin: strings.NewReader("in\n")}
+	if got := runOutput(t, m, cmd); got != "in\nit's" {
+		t.Errorf("Run printed %q, want the input and the variable", got)
+	}
+	must(t, m.Put(t.Context(), &bake.Upload{Dest: "/home/baker/new/file", Content: strings.NewReader("content")}))
+	if got := runOutput(t, m, bake.Sh("command cat new/file; ls -A new")); got != "contentfile" {
+		t.Errorf("Put wrote %q, want %q", got, "contentfile")
+	}
+}
+
+// TestCancelSudoOnSlowMachine cancels a command that became root by itself, on a machine
+// that takes long to search for processes.
+func TestCancelSudoOnSlowMachine(t *testing.T) {
+	m := connect(t, sshdConfig(testenv.Guest(t, &testenv.GuestOptions{Setup: `cp /bin/grep /bin/real-grep
+printf '#!/bin/sh\nsleep 1\nexec real-grep "$@"\n' >/bin/grep`})))
+	ctx, cancel := context.WithCancel(t.Context())
+	up := writerFunc(func(p []byte) (int, error) { cancel(); return len(p), nil })
+	if err := m.Run(ctx, &bake.Cmd{Line: "sudo -n sh -c 'echo up; sleep 86426; echo'; echo", Stdout: up}); !errors.Is(err, context.Canceled) {
+		t.Errorf("Run = %v, want Canceled", err)
+	}
+	eventuallyNoProcess(t, "86426")
+}
+
 // TestSudoTerminalNeverEnds runs commands by a sudo that does not end on a terminal, as
 // Debian 12's sometimes does.
 func TestSudoTerminalNeverEnds(t *testing.T) {

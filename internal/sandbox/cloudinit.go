@@ -107,10 +107,7 @@ func (c *initRun) readUserData() error {
 	if len(raw) == 0 {
 		return nil
 	}
-	parts, err := parseUserData(raw)
-	if err != nil {
-		return err
-	}
+	parts, failed := parseUserData(raw)
 	c.parts = parts
 	for _, p := range parts {
 		if p.kind != cloudConfigPart {
@@ -125,7 +122,7 @@ func (c *initRun) readUserData() error {
 		}
 		c.write(c.dir+"/cloud-config.txt", string(p.content), 0o600)
 	}
-	return nil
+	return failed
 }
 
 func (c *initRun) hostname() error {

@@ -56,6 +56,7 @@ func TestUserData(t *testing.T) {
 		{name: "gzip", data: []byte(pack.Gzip(t, script)), line: "cat /made", out: "hello from root\n"},
 		{name: "base64", data: []byte(base64.StdEncoding.EncodeToString([]byte(script))), line: "cat /made", out: "hello from root\n"},
 		{name: "multipart", data: []byte(multipart), line: "cat /order; hostname", out: "boothook i-7\nbootcmd\nruncmd\nlist with space\n/var/lib/cloud/instances/i-7/scripts/20-script\nfrom-config\n"},
+		{name: "part of an unknown kind", data: []byte(strings.Replace(multipart, "--outer\n", "--outer\nContent-Type: text/jinja2\n\n## template: jinja\n#cloud-config\n--outer\n", 1)), line: "hostname; cloud-init status", out: "from-config\nstatus: error\n", console: "not supported by this machine"},
 		{name: "gzipped multipart", data: []byte(pack.Gzip(t, multipart)), line: "hostname; cat /etc/hostname", out: "from-config\nfrom-config\n"},
 		{name: "failing script", data: []byte("#!/bin/sh\nexit 3\n"), line: "cloud-init status --long || echo $?", out: "status: error\nerrors: script part-001 failed with exit status 3\n1\n", console: "failed with exit status 3"},
 		{name: "write_files", data: []byte("#cloud-config\nwrite_files:\n- {path: /a/b, content: \"x\\n\", permissions: '0600', owner: 'ubuntu:adm'}\n- {path: /a/b, content: eQo=, encoding: b64, append: true}\n- {path: /z, encoding: gz+b64, content: " + base64.StdEncoding.EncodeToString([]byte(pack.Gzip(t, "zipped"))) + "}\n"), line: "cat /a/b; stat -c '%a %U:%G' /a/b; cat /z", out: "x\ny\n644 ubuntu:adm\nzipped"},

@@ -144,20 +144,18 @@ func parseEntity(body io.Reader, header func(string) string, depth int) ([]part,
 			return nil, errors.New("user data nested too deeply")
 		}
 		var all []part
+		var errs []error // of parts, of which cloud-init uses the others
 		r := multipart.NewReader(body, params["boundary"])
 		for {
 			p, err := r.NextRawPart()
 			if errors.Is(err, io.EOF) {
-				return all, nil
+				return all, errors.Join(errs...)
 			}
 			if err != nil {
 				return nil, fmt.Errorf("user data: %w", err)
 			}
 			parts, err := parseEntity(p, p.Header.Get, depth+1)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, parts...)
+			all, errs = append(all, parts...), append(errs, err)
 		}
 	}
 	switch strings.ToLower(header("Content-Transfer-Encoding")) {

@@ -56,7 +56,7 @@ func (u User) script() string {
 		return b.String()
 	}
 	b.WriteString("if ! id -u \"$u\" >/dev/null 2>&1; then bad \"does not exist\"; exit; fi\n")
-	b.WriteString("line=$( (have getent && getent passwd \"$u\") || grep \"^$u:\" /etc/passwd)\n")
+	b.WriteString("line=$( (have getent && getent passwd \"$u\") || grep \"^$(echo \"$u\" | sed 's/\\./\\\\./g'):\" /etc/passwd)\n")
 	uid := ""
 	if u.UID != 0 {
 		uid = strconv.Itoa(u.UID)

@@ -117,6 +117,27 @@ func (p *Process) fail(status int, format string, args ...any) int {
 	return status
 }
 
+// tryHelp is fail for wrong usage of a GNU tool.
+func (p *Process) tryHelp(status int, format string, args ...any) int {
+	p.fail(status, format, args...)
+	fprintf(p.Stderr, "Try '%s --help' for more information.\n", p.name())
+	return status
+}
+
+// quote quotes a value like those messages of GNU tools whose quotes depend on the
+// locale; most file names have the plain ones of the func quote.
+func (p *Process) quote(s string) string {
+	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
+		if locale := strings.ToUpper(p.Env[name]); locale != "" {
+			if strings.HasSuffix(locale, "UTF-8") || strings.HasSuffix(locale, "UTF8") {
+				return "‘" + s + "’"
+			}
+			break
+		}
+	}
+	return quote(s)
+}
+
 // print writes to the standard output and reports whether that succeeded.
 func (p *Process) print(text ...string) bool {
 	for _, s := range text {

@@ -162,12 +162,12 @@ func cut(_ context.Context, p *Process) int {
 	}
 	how := o.last("fcb")
 	if how == "" {
-		return p.tryHelp(1, "you must specify a list of bytes, characters, or fields")
+		return p.tryHelp("you must specify a list of bytes, characters, or fields")
 	}
 	spec, _ := o.value(how)
 	wanted, ok := ranges(spec)
 	if !ok {
-		return p.tryHelp(1, "invalid field range")
+		return p.tryHelp("invalid field range")
 	}
 	all, status := p.linesTo(names, o.on("z"))
 	end := lineEnd(o.on("z"))

@@ -238,7 +238,7 @@ func (f *formatter) problem(format string, args ...any) {
 	f.p.fail(1, format, args...)
 }
 
-// invalid reports an argument that is no number.
+// invalid reports an argument that is not a number.
 func (f *formatter) invalid(arg string) {
 	_, err := strconv.ParseInt(arg, 10, 64)
 	switch {

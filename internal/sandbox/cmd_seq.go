@@ -31,7 +31,7 @@ func seq(_ context.Context, p *Process) int {
 		}
 		if !given {
 			if len(rest) == 0 {
-				return p.tryHelp(1, "option requires an argument -- '%s'", strings.Trim(name, "-"))
+				return p.tryHelp("option requires an argument -- '%s'", strings.Trim(name, "-"))
 			}
 			value, rest = rest[0], rest[1:]
 		}
@@ -51,7 +51,7 @@ func (p *Process) sequence(args []string, separator, format string, equal bool) 
 	for i, arg := range args {
 		n, err := strconv.ParseFloat(arg, 64)
 		if err != nil || math.IsNaN(n) {
-			return p.tryHelp(1, "invalid floating point argument: %s", p.quote(arg))
+			return p.tryHelp("invalid floating point argument: %s", p.quote(arg))
 		}
 		nums[i] = n
 		if _, fraction, ok := strings.Cut(arg, "."); ok && (i < len(args)-1 || len(args) == 1) {
@@ -61,7 +61,7 @@ func (p *Process) sequence(args []string, separator, format string, equal bool) 
 	from, step, to := 1.0, 1.0, 0.0
 	switch len(nums) {
 	case 0:
-		return p.tryHelp(1, "missing operand")
+		return p.tryHelp("missing operand")
 	case 1:
 		to, decimals = nums[0], 0
 	case 2: //nolint:mnd // the first and the last
@@ -69,10 +69,10 @@ func (p *Process) sequence(args []string, separator, format string, equal bool) 
 	case 3: //nolint:mnd // also the step
 		from, step, to = nums[0], nums[1], nums[2]
 	default:
-		return p.tryHelp(1, "extra operand %s", p.quote(args[3]))
+		return p.tryHelp("extra operand %s", p.quote(args[3]))
 	}
 	if step == 0 {
-		return p.tryHelp(1, "invalid Zero increment value: %s", p.quote(args[1]))
+		return p.tryHelp("invalid Zero increment value: %s", p.quote(args[1]))
 	}
 	text := func(n float64) string { return strconv.FormatFloat(n, 'f', decimals, 64) }
 	if equal {

@@ -267,7 +267,7 @@ func compareBy(how, a, b string) int {
 }
 
 // compareDecimals compares the decimal numbers at the beginning of two texts, however
-// long they are. What is no number counts as zero.
+// long they are. Other texts count as zero.
 func compareDecimals(a, b string) int {
 	negA, wholeA, restA := decimal(a)
 	negB, wholeB, restB := decimal(b)
@@ -296,8 +296,8 @@ func decimal(s string) (negative bool, whole, fraction string) {
 	return negative && whole+fraction != "", whole, fraction
 }
 
-// generalNumber parses the longest beginning that is a floating-point number. What is
-// no number sorts first.
+// generalNumber parses the longest beginning that is a floating-point number. Other
+// texts sort first.
 func generalNumber(s string) float64 {
 	s = strings.TrimLeft(s, " \t")
 	end := len(s)

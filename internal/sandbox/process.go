@@ -118,10 +118,10 @@ func (p *Process) fail(status int, format string, args ...any) int {
 }
 
 // tryHelp is fail for wrong usage of a GNU tool.
-func (p *Process) tryHelp(status int, format string, args ...any) int {
-	p.fail(status, format, args...)
+func (p *Process) tryHelp(format string, args ...any) int {
+	p.fail(1, format, args...)
 	fprintf(p.Stderr, "Try '%s --help' for more information.\n", p.name())
-	return status
+	return 1
 }
 
 // quote quotes a value like those messages of GNU tools whose quotes depend on the

@@ -42,18 +42,16 @@ func (t *tester) trace(words ...string) {
 	if !t.r.opts.xtrace {
 		return
 	}
-	text := "[[ "
 	if t.not {
-		text += "! "
+		words = append([]string{"!"}, words...)
 	}
 	t.not = false
-	for _, w := range words {
+	for i, w := range words {
 		if w == "" {
-			w = "''"
+			words[i] = "''"
 		}
-		text += w + " "
 	}
-	t.r.traceCompound(text + "]]")
+	t.r.traceCompound("[[ " + strings.Join(words, " ") + " ]]")
 }
 
 // shown returns what set -x prints of a pattern: each quoted character behind a

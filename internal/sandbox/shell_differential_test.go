@@ -59,12 +59,12 @@ func TestMatchesRealShells(t *testing.T) {
 }
 
 // TestMessagesMatchBash compares the standard error as well: traces of set -x, syntax
-// errors, and the messages of builtins.
+// errors, and the messages of builtins and of commands.
 func TestMessagesMatchBash(t *testing.T) {
 	t.Parallel()
 	shell := needBash(t)
 	base := boot(t, sandbox.Options{})
-	for _, script := range splitScripts(t, "bash_messages.txt") {
+	for _, script := range append(splitScripts(t, "bash_messages.txt"), splitScripts(t, "bash_commands.txt")...) {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
 			real := realRun(t, shell, script)

@@ -15,7 +15,7 @@ func (r *runner) syntaxError(name string, in *scriptReader, err error) {
 		} else {
 			before := 0
 			if name == "eval" {
-				name, before = r.name+": eval", int(r.line)-1 //nolint:gosec // a small number
+				name, before = r.name+": eval", int(r.line)-1
 			}
 			r.errf("%s\n", strings.ReplaceAll(name+": "+bashSyntaxError(pe, string(in.kept), before), "\x00", name+": "))
 		}

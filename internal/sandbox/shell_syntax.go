@@ -13,9 +13,9 @@ import (
 // bashSyntaxError returns the message of bash for an error of the parser in a script,
 // behind the name of the script. Before is the number of lines before the text.
 func bashSyntaxError(pe syntax.ParseError, text string, before int) string {
-	line := before + int(pe.Pos.Line())            //nolint:gosec // a small number
+	line := before + int(pe.Pos.Line())
 	last := before + strings.Count(text, "\n") + 1 // where the end of the file is
-	at := min(int(pe.Pos.Offset()), len(text))     //nolint:gosec // within the text
+	at := min(int(pe.Pos.Offset()), len(text))
 	quoted := quotedWord.FindAllStringSubmatch(pe.Text, -1)
 	word := func(i int) string {
 		if i >= len(quoted) {
@@ -83,7 +83,7 @@ func (s *scriptReader) closeHeredoc(err error) (*scriptReader, string) {
 		return nil, ""
 	}
 	word = word[1 : len(word)-1]
-	warning := "line " + itoa(bytes.Count(s.kept, []byte("\n"))) + ": warning: here-document at line " + itoa(int(problem.Pos.Line())) + //nolint:gosec // a small number
+	warning := "line " + itoa(bytes.Count(s.kept, []byte("\n"))) + ": warning: here-document at line " + itoa(int(problem.Pos.Line())) +
 		" delimited by end-of-file (wanted `" + word + "')"
 	text := io.MultiReader(bytes.NewReader(s.kept), strings.NewReader(word+"\n"))
 	return &scriptReader{r: text, limit: s.limit, room: s.room, keep: true, again: s.again + 1}, warning

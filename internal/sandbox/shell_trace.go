@@ -40,7 +40,7 @@ func gap(from, to uint) string {
 	if to <= from {
 		return ""
 	}
-	return strings.Repeat(" ", int(to-from)) //nolint:gosec // within a line
+	return strings.Repeat(" ", int(to-from))
 }
 
 // trace prints a command for set -x.

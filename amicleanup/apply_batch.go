@@ -137,7 +137,7 @@ func (r *targetRun) differs(item *Item, images map[string]*Image) string {
 	if item.Action == Restore {
 		return restoreDrift(item.Image, now)
 	}
-	if by := r.usedBy(now.ID); by != "" {
+	if by := r.usedBy(now); by != "" {
 		return "is used by " + by + " now"
 	}
 	if item.newest != "" {

@@ -1,6 +1,7 @@
 package amicleanup
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -18,7 +19,7 @@ type regionUse struct {
 
 	reading turn
 	at      time.Time         // when it was read
-	used    map[string]string // by image id: what uses it
+	used    map[string]string // by id of an image or snapshot: what uses it
 }
 
 // read returns what is in use, read at most a minute ago.
@@ -45,7 +46,7 @@ func (u *regionUse) read(ctx context.Context) (used map[string]string, at time.T
 	used = map[string]string{}
 	for i := range found {
 		for _, ref := range found[i] {
-			used[ref.ImageID] = ref.By
+			used[ref.Used()] = ref.By
 		}
 		for _, cov := range coverage[i] {
 			if cov.Error != "" {
@@ -97,7 +98,7 @@ func (r *targetRun) readUse(ctx context.Context) error {
 			return fmt.Errorf("%w: %s: %w", ErrUsageUnknown, sources[i].Name, err)
 		}
 		for _, ref := range refs {
-			asked[ref.ImageID] = ref.By
+			asked[ref.Used()] = ref.By
 		}
 	}
 	r.mu.Lock()
@@ -106,14 +107,16 @@ func (r *targetRun) readUse(ctx context.Context) error {
 	return nil
 }
 
-// usedBy returns what uses an image, or "".
-func (r *targetRun) usedBy(id string) string {
+// usedBy returns what uses an image or one of its snapshots, or "".
+func (r *targetRun) usedBy(img *Image) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if by := r.used[id]; by != "" {
-		return by
+	for _, id := range append([]string{img.ID}, img.Snapshots...) {
+		if by := cmp.Or(r.used[id], r.asked[id]); by != "" {
+			return by
+		}
 	}
-	return r.asked[id]
+	return ""
 }
 
 // leaving returns the images that are still to go.

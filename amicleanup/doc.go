@@ -54,10 +54,10 @@
 // # Guarantees
 //
 // A policy without rules removes nothing. Under any policy, these images stay:
-// those of other owners; pending images, and those of a build that may still run;
-// those that AWS Backup or Data Lifecycle Manager manages; and images protected from
-// deregistration, unless Policy.LiftProtection is set. Unless Policy.Remove matches
-// them, also these stay: the newest image of a group, and its newest usable one; and
+// those of other owners; pending images, what they are copied from, and those of a
+// build that may still run; those that AWS Backup or Data Lifecycle Manager manages;
+// and images protected from deregistration, unless Policy.LiftProtection is set.
+// Unless Policy.Remove matches them, also these stay: the newest image of a group, and its newest usable one; and
 // images whose group or timestamp cannot be read. Groups never mix architectures,
 // regions or accounts. A group whose newest image cannot be launched is left alone,
 // unless Limits.AllowUnusableNewest is set.

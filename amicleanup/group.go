@@ -23,8 +23,8 @@ type Group struct {
 	// ones that with the greater id is first. A rule must not change them.
 	Images []*Image
 
-	// References are the uses of images of the region, by image id, in all
-	// targets: an image may be used by another account.
+	// References are the uses of images and snapshots of the region, by their
+	// id, in all targets: an image may be used by another account.
 	References map[string][]inuse.Reference
 
 	coverage []inuse.Coverage   // of the sources that list

@@ -22,9 +22,10 @@ type evaluation struct {
 	plan   *Plan
 
 	unselected []*Image
-	parents    map[string]*Item // images that others were made from, by id; nil if the policy does not select them
-	work       int              // images and units visited because of others, for tests
-	approved   *approval        // what may be done; nil means everything
+	copying    map[string]string // by image id: a copy of it that is being made
+	parents    map[string]*Item  // images that others were made from, by id; nil if the policy does not select them
+	work       int               // images and units visited because of others, for tests
+	approved   *approval         // what may be done; nil means everything
 
 	// room is above zero while facts are still missing: reasons that something
 	// was not read are left out, limits are that many times as large, and the
@@ -62,6 +63,7 @@ func (e *evaluation) run() {
 	for i := range inv.targets {
 		e.addUsage(&inv.targets[i])
 	}
+	e.copying = inv.copying()
 	for i := range inv.targets {
 		e.plan.Targets = append(e.plan.Targets, e.target(&inv.targets[i]))
 	}
@@ -85,7 +87,7 @@ func (e *evaluation) addUsage(t *targetInventory) {
 		e.usage[t.target.region()] = u
 	}
 	for _, ref := range t.references {
-		u.references[ref.ImageID] = append(u.references[ref.ImageID], ref)
+		u.references[ref.Used()] = append(u.references[ref.Used()], ref)
 	}
 	u.coverage = append(u.coverage, t.coverage...)
 }
@@ -126,23 +128,28 @@ func (e *evaluation) target(t *targetInventory) TargetPlan {
 			continue
 		}
 		item, why := e.item(img, &parsed)
-		if why != nil {
-			item.because(*why)
-			e.demand(&item)
-			out.Items = append(out.Items, item)
-			continue
-		}
-		key := groupKey{item.Group, img.Architecture}
-		group := groups[key]
-		if group == nil {
+		newGroup := func() *Group {
 			u := e.usage[out.Region]
-			group = &Group{
+			return &Group{
 				Account: out.Account, Region: out.Region, Key: item.Group, Architecture: img.Architecture,
 				Now: e.inv.time, References: u.references, coverage: u.coverage, answers: t.answers,
 			}
-			groups[key] = group
 		}
-		group.Images = append(group.Images, img)
+		key := groupKey{item.Group, img.Architecture}
+		switch {
+		case why == nil:
+			if groups[key] == nil {
+				groups[key] = newGroup()
+			}
+			groups[key].Images = append(groups[key].Images, img)
+		case e.demands(img) != "": // the other rules decide, as in a group of its own
+			alone := newGroup()
+			alone.Images = []*Image{img}
+			out.Items = e.group(out.Items, alone, *why)
+		default:
+			item.because(*why)
+			out.Items = append(out.Items, item)
+		}
 	}
 	// In the order of the plan, which is then almost sorted.
 	for _, key := range slices.SortedFunc(maps.Keys(groups), groupKey.compare) {
@@ -209,14 +216,15 @@ func (e *evaluation) timestampOf(img *Image, parsed *parsedName) (time.Time, err
 	}
 }
 
-// group appends the items of a group to items, with all reasons to keep them.
-func (e *evaluation) group(items []Item, g *Group) []Item {
+// group appends the items of a group to items, with all reasons to keep them, and
+// others.
+func (e *evaluation) group(items []Item, g *Group, others ...Reason) []Item {
 	g.sort(e.versioned())
 	from := len(items)
 	at := make(map[string]int, len(g.Images)) // in items, by image id
 	for i, img := range g.Images {
 		at[img.ID] = from + i
-		items = append(items, Item{Image: img, Group: g.Key, Action: Keep})
+		items = append(items, Item{Image: img, Group: g.Key, Action: Keep, Reasons: slices.Clone(others)})
 	}
 	add := func(img *Image, r Reason) {
 		r.ImageID, r.Rule = img.ID, always
@@ -282,52 +290,6 @@ func (e *evaluation) guard(g *Group, add func(*Image, Reason)) (id string) {
 		}
 	}
 	return id
-}
-
-// untouchable returns the reasons why an image is left as it is.
-func (e *evaluation) untouchable(img *Image) []string {
-	var texts []string
-	if len(e.policy.Keep) == 0 && len(e.policy.Remove) == 0 {
-		texts = append(texts, "is under a policy without rules")
-	}
-	if !img.settled() {
-		texts = append(texts, "is "+img.State)
-	}
-	if img.protected() && !e.policy.LiftProtection {
-		texts = append(texts, "is protected from deregistration")
-	}
-	service := managedBy(img.Tags)
-	if img.OwnerAlias == "aws-backup-vault" {
-		service = "AWS Backup"
-	}
-	if service != "" {
-		texts = append(texts, "is managed by "+service)
-	}
-	return texts
-}
-
-// demand drops reasons of age and number of an image that must go, unless there
-// are others.
-func (e *evaluation) demand(item *Item) {
-	for _, m := range e.policy.Remove {
-		if !m.of(item.Image, e.inv.time) {
-			continue
-		}
-		if slices.ContainsFunc(item.Reasons, func(r Reason) bool { return !r.Retention }) {
-			return
-		}
-		item.Reasons, item.Match, item.newest = nil, m.String(), ""
-		return
-	}
-}
-
-// strongest drops the reasons that something is unknown or limited if there are
-// others.
-func strongest(reasons []Reason) []Reason {
-	if slices.ContainsFunc(reasons, func(r Reason) bool { return !r.Blocked }) {
-		return slices.DeleteFunc(reasons, func(r Reason) bool { return r.Blocked })
-	}
-	return reasons
 }
 
 // decide turns reasons into an action.

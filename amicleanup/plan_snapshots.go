@@ -6,6 +6,20 @@ import (
 	"slices"
 )
 
+// attaches returns why a snapshot must stay by what the sources of the policy know,
+// or "".
+func (u *usage) attaches(snapshot string) string {
+	if refs := u.references[snapshot]; len(refs) > 0 {
+		return "is attached by " + refs[0].By
+	}
+	for _, c := range u.coverage {
+		if c.Error != "" {
+			return fmt.Sprintf("may be attached: %s could not be read", c.Source)
+		}
+	}
+	return ""
+}
+
 // planSnapshots decides about the snapshots that belong to no image.
 func (e *evaluation) planSnapshots() {
 	p := e.policy.Snapshots
@@ -23,6 +37,9 @@ func (e *evaluation) planSnapshots() {
 				out.SnapshotsUsed++
 			default:
 				item := SnapshotItem{Snapshot: *s, Action: Keep, Reason: p.why(t, s, e.inv.time)}
+				if item.Reason == "" {
+					item.Reason = e.usage[out.Region].attaches(s.ID)
+				}
 				if item.Reason == "" {
 					item.Action = Remove
 					e.approved.restrictSnapshot(out, &item)

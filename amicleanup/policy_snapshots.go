@@ -18,9 +18,10 @@ import (
 // Only snapshots of known origin count; the zero value selects those that this
 // library has made. Under any policy, these stay: snapshots of any
 // own image, including disabled and pending ones; snapshots described as those of
-// an image in the Recycle Bin; locked, pending and shared snapshots; those that a
-// launch template attaches; those of AWS Backup and Data Lifecycle Manager; and
-// those of a build that may still run.
+// an image in the Recycle Bin; locked, pending and shared snapshots; those that the
+// default or latest version of a launch template attaches, or anything that an
+// [InUse] rule reads; those of AWS Backup and Data Lifecycle Manager; and those of a
+// build that may still run.
 type SnapshotPolicy struct {
 	// Tags are tags that a snapshot must have, with these values; "*" matches
 	// any value. Empty means the tag of this library's builds.

@@ -72,7 +72,7 @@ func (t *TargetPlan) readSizes(ctx context.Context, client *awsec2.Client) error
 func (t *targetInventory) staleReferences(ctx context.Context, client *awsec2.Client, now time.Time) ([]inuse.StaleReference, error) {
 	users := map[string][]string{} // by image
 	for _, ref := range t.references {
-		if !strings.HasPrefix(ref.By, "instance ") && !slices.Contains(users[ref.ImageID], ref.By) {
+		if ref.ImageID != "" && !strings.HasPrefix(ref.By, "instance ") && !slices.Contains(users[ref.ImageID], ref.By) {
 			users[ref.ImageID] = append(users[ref.ImageID], ref.By)
 		}
 	}

@@ -72,14 +72,15 @@ func Careful(without ...Guard) []Rule {
 
 // Marked keeps images with a tag that asks to keep them: DoNotDelete, DoNotRemove,
 // DoNotClean, Keep, Retain, Protected, Protect, LegalHold or Hold, in any case and
-// with any of -, _, :, . and spaces between the words. The values false, no, off
-// and 0 do not count.
+// with any of -, _, :, . and spaces between the words, also behind a prefix that
+// ends with : or /, such as acme:do-not-delete. The values false, no, off and 0 do
+// not count.
 func Marked() Rule {
 	return NewRule("Marked()", func(g *Group) []Reason {
 		var kept []Reason
 		for i := range g.Images {
 			for key, value := range g.Images[i].Tags {
-				if marks(key) && !declines(value) {
+				if (marks(key) || marks(key[strings.LastIndexAny(key, ":/")+1:])) && !declines(value) {
 					kept = append(kept, Reason{ImageID: g.Images[i].ID, Text: fmt.Sprintf("is tagged %s=%s", key, value)})
 					break
 				}

@@ -8,7 +8,8 @@ import (
 	"github.com/bakestone-go/bakestone/amicleanup/inuse"
 )
 
-// InUse keeps the images that any of the sources reports as used. If a source
+// InUse keeps the images that any of the sources reports as used, and those of
+// which a launch attaches a snapshot. If a source
 // cannot be read completely, it keeps every image of the region that the source
 // could have named, and Plan returns an error. Used images do not take the place
 // of the newest.
@@ -35,7 +36,7 @@ func (k inUseRule) Keep(g *Group) []Reason {
 	blocked := k.unread(g)
 	for i := range g.Images {
 		img := g.Images[i]
-		if r, used := k.used(g, img.ID); used {
+		if r, used := k.used(g, img); used {
 			kept = append(kept, r)
 		}
 		for _, r := range blocked {
@@ -70,13 +71,20 @@ func (k inUseRule) unread(g *Group) []Reason {
 	return all
 }
 
-// used returns the reason that an image is in use, if any source says so.
-func (k inUseRule) used(g *Group, id string) (r Reason, used bool) {
-	r = Reason{ImageID: id, Text: "is in use"}
-	for _, ref := range g.References[id] {
-		if k.has(ref.Source) && !slices.Contains(r.Evidence, ref.By) {
-			r.Evidence = append(r.Evidence, ref.By)
+// used returns the reason that an image or one of its snapshots is in use, if any
+// source says so.
+func (k inUseRule) used(g *Group, img *Image) (r Reason, used bool) {
+	r = Reason{ImageID: img.ID, Text: "is in use"}
+	note := func(id string) {
+		for _, ref := range g.References[id] {
+			if k.has(ref.Source) && !slices.Contains(r.Evidence, ref.By) {
+				r.Evidence = append(r.Evidence, ref.By)
+			}
 		}
+	}
+	note(img.ID)
+	for _, id := range img.Snapshots {
+		note(id)
 	}
 	return r, len(r.Evidence) > 0
 }

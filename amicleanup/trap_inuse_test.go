@@ -3,6 +3,7 @@ package amicleanup_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/eks"
@@ -17,6 +19,7 @@ import (
 
 	"github.com/bakestone-go/bakestone/amicleanup"
 	"github.com/bakestone-go/bakestone/amicleanup/inuse"
+	"github.com/bakestone-go/bakestone/bake/clock"
 	"github.com/bakestone-go/bakestone/ec2/ec2test"
 )
 
@@ -113,5 +116,44 @@ func TestTrapImageReferences(t *testing.T) {
 	w.Fail(ec2test.Fault{Action: "DescribeImageReferences", Code: "UnauthorizedOperation", Times: -1})
 	if plan, err := w.cleaner.Plan(t.Context()); !errors.Is(err, amicleanup.ErrUsageUnknown) || plan.Removals() != 0 {
 		t.Errorf("Plan without an answer: %d removals, error %v", plan.Removals(), err)
+	}
+}
+
+// A launch may make a volume of a snapshot that belongs to an old image, or to none.
+func TestTrapAttachedSnapshot(t *testing.T) {
+	tick := clock.NewVirtual(time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC))
+	w := newEstate(t, 4, &ec2test.Options{Clock: tick}, amicleanup.InUse(inuse.LaunchTemplates(), inuse.AutoScalingGroups()))
+	described, err := w.ec2.DescribeImages(t.Context(), &awsec2.DescribeImagesInput{ImageIds: w.ids[:1]})
+	ofImage := *do(w, described, err).Images[0].BlockDeviceMappings[0].Ebs.SnapshotId
+	volume, err := w.ec2.CreateVolume(t.Context(), &awsec2.CreateVolumeInput{AvailabilityZone: aws.String(where + "a"), Size: aws.Int32(1)})
+	loose, err2 := w.ec2.CreateSnapshot(t.Context(), &awsec2.CreateSnapshotInput{VolumeId: do(w, volume, err).VolumeId, TagSpecifications: []ec2types.TagSpecification{
+		{ResourceType: ec2types.ResourceTypeSnapshot, Tags: tags("bakestone:build", "b1")},
+	}})
+	ofNone := *do(w, loose, err2).SnapshotId
+	w.template("data", w.ids[3])
+	for _, snapshot := range []string{ofImage, ofNone} {
+		out, err := w.ec2.CreateLaunchTemplateVersion(t.Context(), &awsec2.CreateLaunchTemplateVersionInput{
+			LaunchTemplateName: aws.String("data"), SourceVersion: aws.String("1"),
+			LaunchTemplateData: &ec2types.RequestLaunchTemplateData{BlockDeviceMappings: []ec2types.LaunchTemplateBlockDeviceMappingRequest{
+				{DeviceName: aws.String("/dev/sdf"), Ebs: &ec2types.LaunchTemplateEbsBlockDeviceRequest{SnapshotId: &snapshot}},
+			}},
+		})
+		version := do(w, out, err).LaunchTemplateVersion.VersionNumber
+		w.group(snapshot, autoscaling.CreateAutoScalingGroupInput{LaunchTemplate: named("data", fmt.Sprint(*version))})
+	}
+	last, err := w.ec2.CreateLaunchTemplateVersion(t.Context(), &awsec2.CreateLaunchTemplateVersionInput{
+		LaunchTemplateName: aws.String("data"), LaunchTemplateData: &ec2types.RequestLaunchTemplateData{ImageId: &w.ids[3]},
+	})
+	do(w, last, err)
+	w.cleaner.Policy.Snapshots = &amicleanup.SnapshotPolicy{}
+	tick.Advance(2 * amicleanup.Day)
+	plan := w.check(0)
+	if why := verdicts(plan)[ofNone]; !strings.HasPrefix(why, "is attached by auto scaling group "+ofNone) {
+		t.Errorf("%s is kept because it %q", ofNone, why)
+	}
+	w.Fail(ec2test.Fault{Action: "DescribeAutoScalingGroups", Code: "UnauthorizedOperation", Times: -1})
+	unread, err := w.cleaner.Plan(t.Context())
+	if why := verdicts(unread)[ofNone]; !errors.Is(err, amicleanup.ErrUsageUnknown) || why != "may be attached: auto scaling groups could not be read" {
+		t.Errorf("groups not read: %s is kept because it %q, %v", ofNone, why, err)
 	}
 }

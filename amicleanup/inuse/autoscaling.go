@@ -26,8 +26,17 @@ func LaunchConfigurations() Source {
 func listLaunchConfigurations(ctx context.Context, at Place) ([]Reference, error) {
 	g := newCollector(at)
 	return g.finish(ctx, readLaunchConfigurations(ctx, autoscaling.NewFromConfig(at.Config), func(c *scalingtypes.LaunchConfiguration) {
-		g.launch(c.ImageId, c.UserData, "launch configuration "+aws.ToString(c.LaunchConfigurationName))
+		g.launchConfiguration(c, "launch configuration "+aws.ToString(c.LaunchConfigurationName))
 	}))
+}
+
+func (g *collector) launchConfiguration(c *scalingtypes.LaunchConfiguration, by string) {
+	g.launch(c.ImageId, c.UserData, by)
+	for _, m := range c.BlockDeviceMappings {
+		if m.Ebs != nil {
+			g.attach(m.Ebs.SnapshotId, by)
+		}
+	}
 }
 
 func readLaunchConfigurations(ctx context.Context, client *autoscaling.Client, each func(*scalingtypes.LaunchConfiguration)) error {
@@ -86,7 +95,7 @@ func listScalingGroups(ctx context.Context, at Place, good int) ([]Reference, er
 		err = readLaunchConfigurations(ctx, client, func(c *scalingtypes.LaunchConfiguration) {
 			config := aws.ToString(c.LaunchConfigurationName)
 			for _, by := range users[config] {
-				g.launch(c.ImageId, c.UserData, by+" through launch configuration "+config)
+				g.launchConfiguration(c, by+" through launch configuration "+config)
 			}
 		})
 	}

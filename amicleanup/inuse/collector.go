@@ -16,6 +16,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/smithy-go"
 
@@ -49,6 +50,22 @@ const (
 func (g *collector) launch(image, userData *string, by string) {
 	g.image(aws.ToString(image), by)
 	g.add(InText(decodeUserData(aws.ToString(userData)), by+" in its user data")...)
+}
+
+// attach adds a snapshot that something makes a volume of at a launch.
+func (g *collector) attach(snapshot *string, by string) {
+	if id := aws.ToString(snapshot); id != "" {
+		g.add(Reference{SnapshotID: id, By: by + " with a volume of " + id})
+	}
+}
+
+// attachAll adds the snapshots of the mappings of a launch by EC2.
+func (g *collector) attachAll(mappings []ec2types.BlockDeviceMapping, by string) {
+	for _, m := range mappings {
+		if m.Ebs != nil {
+			g.attach(m.Ebs.SnapshotId, by)
+		}
+	}
 }
 
 func (g *collector) add(refs ...Reference) {

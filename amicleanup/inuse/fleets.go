@@ -26,7 +26,9 @@ func listSpotRequests(ctx context.Context, at Place) ([]Reference, error) {
 				continue
 			}
 			if r.LaunchSpecification != nil {
-				g.launch(r.LaunchSpecification.ImageId, r.LaunchSpecification.UserData, "spot request "+aws.ToString(r.SpotInstanceRequestId))
+				by := "spot request " + aws.ToString(r.SpotInstanceRequestId)
+				g.launch(r.LaunchSpecification.ImageId, r.LaunchSpecification.UserData, by)
+				g.attachAll(r.LaunchSpecification.BlockDeviceMappings, by)
 			}
 		}
 		return page.NextToken
@@ -52,7 +54,9 @@ func listSpotFleets(ctx context.Context, at Place) ([]Reference, error) {
 			if config := fleet.SpotFleetRequestConfig; config != nil {
 				by := "spot fleet " + aws.ToString(fleet.SpotFleetRequestId)
 				for i := range config.LaunchSpecifications {
-					g.launch(config.LaunchSpecifications[i].ImageId, config.LaunchSpecifications[i].UserData, by)
+					spec := &config.LaunchSpecifications[i]
+					g.launch(spec.ImageId, spec.UserData, by)
+					g.attachAll(spec.BlockDeviceMappings, by)
 				}
 				for _, c := range config.LaunchTemplateConfigs {
 					g.fleetTemplate(c.LaunchTemplateSpecification, by)

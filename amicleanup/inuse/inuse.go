@@ -53,6 +53,7 @@
 package inuse
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -102,12 +103,16 @@ type Place struct {
 	Clock clock.Clock
 }
 
-// A Reference reports that something uses an image.
+// A Reference reports that something uses an image or attaches a snapshot.
 type Reference struct {
-	ImageID string
-	By      string // "instance i-0123456789abcdef0"
-	Source  string // the name of the source, set by the caller of List or Ask
+	ImageID    string
+	SnapshotID string // of a volume that a launch makes; ImageID is empty then
+	By         string // "instance i-0123456789abcdef0"
+	Source     string // the name of the source, set by the caller of List or Ask
 }
+
+// Used returns the id of the image or the snapshot.
+func (r Reference) Used() string { return cmp.Or(r.ImageID, r.SnapshotID) }
 
 // Reads returns permissions to make read calls on all resources, for
 // [Source].Permissions.

@@ -203,7 +203,13 @@ func (g *collector) resolveVersions(ctx context.Context, now current, wanted []t
 // evidence with what names the version.
 func (g *collector) version(v *ec2types.LaunchTemplateVersion, by string) {
 	if data := v.LaunchTemplateData; data != nil {
-		g.launch(data.ImageId, data.UserData, fmt.Sprintf("%slaunch template %s version %d", by, aws.ToString(v.LaunchTemplateId), aws.ToInt64(v.VersionNumber)))
+		by = fmt.Sprintf("%slaunch template %s version %d", by, aws.ToString(v.LaunchTemplateId), aws.ToInt64(v.VersionNumber))
+		g.launch(data.ImageId, data.UserData, by)
+		for _, m := range data.BlockDeviceMappings {
+			if m.Ebs != nil {
+				g.attach(m.Ebs.SnapshotId, by)
+			}
+		}
 	}
 }
 

@@ -25,14 +25,19 @@ type identities struct {
 type role struct {
 	base
 
-	name     string
-	policies map[string]string // documents by name
+	name        string
+	path        string // "/", or "/bake/"
+	description string
+	trust       string            // the document that says who may assume it
+	policies    map[string]string // documents by name
+	attached    []string          // ARNs of managed policies, in the order of their names
 }
 
 type profile struct {
 	base
 
 	name  string
+	path  string
 	role  *role
 	known time.Time // when EC2 knows the profile with its role
 }
@@ -44,6 +49,13 @@ func iamTable() map[string]action {
 		handle("ListRoles", guarded((*call).listRoles)),
 		handle("ListInstanceProfiles", guarded((*call).listProfiles)),
 		handle("PutRolePolicy", guarded((*call).putRolePolicy)),
+		handle("GetRolePolicy", guarded((*call).getRolePolicy)),
+		handle("ListRolePolicies", guarded((*call).listRolePolicies)),
+		handle("AttachRolePolicy", guarded((*call).attachRolePolicy)),
+		handle("DetachRolePolicy", guarded((*call).detachRolePolicy)),
+		handle("ListAttachedRolePolicies", guarded((*call).listAttachedRolePolicies)),
+		handle("ListInstanceProfilesForRole", guarded((*call).listProfilesForRole)),
+		handle("UpdateAssumeRolePolicy", guarded((*call).updateAssumeRolePolicy)),
 		handle("DeleteRolePolicy", guarded((*call).deleteRolePolicy)),
 		handle("DeleteRole", guarded((*call).deleteRole)),
 		handle("CreateInstanceProfile", guarded((*call).createProfile)),
@@ -72,6 +84,9 @@ func (s *Server) iam(ctx context.Context, req *request) response {
 	return s.plainQuery(ctx, iamNamespace, &flat)
 }
 
+// trustOfEC2 lets instances assume a role.
+const trustOfEC2 = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
+
 // AddInstanceProfile creates an IAM instance profile in Options.Account, with a
 // role of the same name.
 func (s *Server) AddInstanceProfile(name string) {
@@ -79,9 +94,9 @@ func (s *Server) AddInstanceProfile(name string) {
 	defer s.identities.mu.Unlock()
 	now, key := s.now(), s.opts.Account+" "+name
 	made := base{id: namedID("AROA", key), seq: s.nextSeq(), owner: s.opts.Account, created: now}
-	r := &role{base: made, name: name}
+	r := &role{base: made, name: name, path: "/", policies: map[string]string{}, trust: trustOfEC2}
 	made.id = namedID("AIPA", key)
-	s.identities.add(r, &profile{base: made, name: name, role: r, known: now})
+	s.identities.add(r, &profile{base: made, name: name, path: "/", role: r, known: now})
 }
 
 func (ids *identities) add(r *role, p *profile) {
@@ -171,7 +186,7 @@ func (c *call) launchProfile(in *profileParams) (string, *ec2query.Error) {
 	case p.role == nil:
 		return "", ec2query.Errorf("InvalidParameterValue", "IAM Instance Profile \"%s\" has no associated IAM Roles", p.name)
 	}
-	return "arn:aws:iam::" + c.account + ":instance-profile/" + p.name, nil
+	return p.xml().ARN, nil
 }
 
 // checkPolicy checks that a document has the form of an IAM policy.

@@ -20,6 +20,9 @@ type roleXML struct {
 	ID      string                       `xml:"RoleId"`
 	ARN     string                       `xml:"Arn"`
 	Created string                       `xml:"CreateDate"`
+	Trust   string                       `xml:"AssumeRolePolicyDocument,omitempty"`
+	Text    string                       `xml:"Description,omitempty"`
+	Longest int                          `xml:"MaxSessionDuration,omitempty"`
 	Tags    *ec2query.Members[iamTagXML] `xml:"Tags,omitempty"`
 }
 
@@ -29,7 +32,8 @@ type createRoleOutput struct {
 
 func (r *role) xml() roleXML {
 	return roleXML{
-		Path: "/", Name: r.name, ID: r.id, ARN: "arn:aws:iam::" + r.owner + ":role/" + r.name, Created: ec2query.FormatTime(r.created),
+		Path: r.path, Name: r.name, ID: r.id, ARN: "arn:aws:iam::" + r.owner + ":role" + r.path + r.name, Created: ec2query.FormatTime(r.created),
+		Trust: policyText(r.trust), Text: r.description,
 	}
 }
 
@@ -51,9 +55,18 @@ func (c *call) createRole(in *createRoleInput) (*createRoleOutput, *ec2query.Err
 	if err := checkPolicy(in.AssumeRolePolicyDocument); err != nil {
 		return nil, err
 	}
-	r := &role{base: c.newBase(kind{prefix: "AROA"}, iamTags(in.Tags)), name: in.RoleName, policies: make(map[string]string)}
+	path, err := iamPath(in.Path)
+	if err != nil {
+		return nil, err
+	}
+	r := &role{
+		base: c.newBase(kind{prefix: "AROA"}, iamTags(in.Tags)), name: in.RoleName, path: path, description: in.Description,
+		trust: in.AssumeRolePolicyDocument, policies: make(map[string]string),
+	}
 	c.server.identities.add(r, nil)
-	return &createRoleOutput{r.xml()}, nil
+	out := r.xml()
+	out.Text, out.Tags = "", r.tags.members(c)
+	return &createRoleOutput{out}, nil
 }
 
 type rolePolicyInput struct {
@@ -102,6 +115,9 @@ func (c *call) deleteRole(in *roleInput) (*ec2query.Empty, *ec2query.Error) {
 	if len(r.policies) > 0 {
 		return nil, iamFail(http.StatusConflict, "DeleteConflict", "Cannot delete entity, must delete policies first.")
 	}
+	if len(r.attached) > 0 {
+		return nil, iamFail(http.StatusConflict, "DeleteConflict", "Cannot delete entity, must detach all policies first.")
+	}
 	for _, p := range c.server.identities.profiles {
 		if p.role == r {
 			return nil, iamFail(http.StatusConflict, "DeleteConflict", "Cannot delete entity, must remove roles from instance profile first.")
@@ -133,7 +149,7 @@ type profileOutput struct {
 
 func (p *profile) xml() iamProfileXML {
 	out := iamProfileXML{
-		Path: "/", Name: p.name, ID: p.id, ARN: "arn:aws:iam::" + p.owner + ":instance-profile/" + p.name, Created: ec2query.FormatTime(p.created),
+		Path: p.path, Name: p.name, ID: p.id, ARN: "arn:aws:iam::" + p.owner + ":instance-profile" + p.path + p.name, Created: ec2query.FormatTime(p.created),
 	}
 	if p.role != nil {
 		out.Roles.Items = []roleXML{p.role.xml()}
@@ -145,7 +161,11 @@ func (c *call) createProfile(in *createProfileInput) (*profileOutput, *ec2query.
 	if _, err := c.iamProfile(in.InstanceProfileName); err == nil {
 		return nil, iamFail(http.StatusConflict, "EntityAlreadyExists", "Instance Profile %s already exists.", in.InstanceProfileName)
 	}
-	p := &profile{base: c.newBase(kind{prefix: "AIPA"}, iamTags(in.Tags)), name: in.InstanceProfileName, known: c.visibleAt()}
+	path, err := iamPath(in.Path)
+	if err != nil {
+		return nil, err
+	}
+	p := &profile{base: c.newBase(kind{prefix: "AIPA"}, iamTags(in.Tags)), name: in.InstanceProfileName, path: path, known: c.visibleAt()}
 	c.server.identities.add(nil, p)
 	return &profileOutput{p.xml()}, nil
 }

@@ -1,7 +1,6 @@
 package ec2test
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -13,6 +12,9 @@ type iamTagXML struct {
 	Key   string `xml:"Key"`
 	Value string `xml:"Value"`
 }
+
+// usualSession is the longest session of a role in seconds, unless it says otherwise.
+const usualSession = 3600
 
 // members returns the tags as IAM lists them, or nil if there are none. Calls that
 // list roles and profiles leave them out, as those of AWS do.
@@ -31,7 +33,7 @@ func (c *call) getRole(in *roleInput) (*createRoleOutput, *ec2query.Error) {
 		return nil, err
 	}
 	out := r.xml()
-	out.Tags = r.tags.members(c)
+	out.Tags, out.Longest = r.tags.members(c), usualSession
 	return &createRoleOutput{out}, nil
 }
 
@@ -42,8 +44,8 @@ type iamListInput struct {
 }
 
 // iamPage returns the account's entries of a list that in selects, sorted by name,
-// and the marker of the next page. All paths are "/".
-func iamPage[T any](c *call, all map[string]T, in *iamListInput) (found []T, next string, err *ec2query.Error) {
+// and the marker of the next page.
+func iamPage[T any](c *call, all map[string]T, in *iamListInput, pathOf func(T) string) (found []T, next string, err *ec2query.Error) {
 	const most, usual = 1000, 100
 	limit := usual
 	if in.MaxItems != nil {
@@ -52,13 +54,10 @@ func iamPage[T any](c *call, all map[string]T, in *iamListInput) (found []T, nex
 	if limit < 1 || limit > most {
 		return nil, "", ec2query.Errorf("ValidationError", "Value '%d' at 'maxItems' failed to satisfy constraint: Member must have value between 1 and %d", limit, most)
 	}
-	if cmp.Or(in.PathPrefix, "/") != "/" {
-		return nil, "", nil
-	}
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		name, own := strings.CutPrefix(key, c.account+" ")
 		switch {
-		case !own || name <= in.Marker:
+		case !own || name <= in.Marker || !strings.HasPrefix(pathOf(all[key]), in.PathPrefix):
 		case len(found) == limit:
 			return found, next, nil
 		default:
@@ -76,7 +75,7 @@ type listRolesOutput struct {
 }
 
 func (c *call) listRoles(in *iamListInput) (*listRolesOutput, *ec2query.Error) {
-	found, next, err := iamPage(c, c.server.identities.roles, in)
+	found, next, err := iamPage(c, c.server.identities.roles, in, func(r *role) string { return r.path })
 	out := &listRolesOutput{Truncated: next != "", Marker: next}
 	for _, r := range found {
 		out.Roles.Items = append(out.Roles.Items, r.xml())
@@ -91,7 +90,7 @@ type listProfilesOutput struct {
 }
 
 func (c *call) listProfiles(in *iamListInput) (*listProfilesOutput, *ec2query.Error) {
-	found, next, err := iamPage(c, c.server.identities.profiles, in)
+	found, next, err := iamPage(c, c.server.identities.profiles, in, func(p *profile) string { return p.path })
 	out := &listProfilesOutput{Truncated: next != "", Marker: next}
 	for _, p := range found {
 		out.Profiles.Items = append(out.Profiles.Items, p.xml())

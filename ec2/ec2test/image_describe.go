@@ -114,6 +114,8 @@ func imageFilters() filters[*image] {
 		"name":                func(_ *call, i *image) []string { return one(i.name) },
 		"owner-alias":         func(_ *call, i *image) []string { return one(i.alias) },
 		"owner-id":            func(_ *call, i *image) []string { return one(i.owner) },
+		"platform":            func(_ *call, i *image) []string { return platformOf(i.platform) },
+		"image-allowed":       func(*call, *image) []string { return one("true") },
 		"platform-details":    func(_ *call, i *image) []string { return one(i.platform) },
 		"root-device-name":    func(_ *call, i *image) []string { return one(i.rootDevice) },
 		"root-device-type":    func(*call, *image) []string { return one("ebs") },

@@ -2,6 +2,7 @@ package ec2test
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"strconv"
 
@@ -33,8 +34,9 @@ func instanceFilters() filters[*instance] {
 		}
 		return one(a.String())
 	}
+	details := instanceDetails()
 	groupID, groupName := each(func(g *group) string { return g.id }), each(func(g *group) string { return g.name })
-	return filters[*instance]{
+	maps.Copy(details, filters[*instance]{
 		"architecture":                        func(_ *call, i *instance) []string { return one(i.arch) },
 		"availability-zone":                   func(_ *call, i *instance) []string { return one(i.subnet.zone) },
 		"availability-zone-id":                func(c *call, i *instance) []string { return one(c.zoneID(i.subnet.zone)) },
@@ -75,7 +77,8 @@ func instanceFilters() filters[*instance] {
 		"metadata-options.http-tokens":        func(_ *call, i *instance) []string { return one(i.metadata.HTTPTokens) },
 		"network-interface.vpc-id":            func(_ *call, i *instance) []string { return one(i.subnet.vpc.id) },
 		"network-interface.availability-zone": func(_ *call, i *instance) []string { return one(i.subnet.zone) },
-	}
+	})
+	return details
 }
 
 func lifecycle(i *instance) []string {

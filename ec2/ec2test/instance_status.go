@@ -60,9 +60,11 @@ func statusFilters() filters[*instance] {
 		"system-status.status":         health,
 		"system-status.reachability":   func(c *call, i *instance) []string { return one(passed(c.health(i))) },
 	}
-	for _, name := range []string{"availability-zone", "instance-state-code", "instance-state-name"} {
+	for _, name := range []string{"availability-zone", "availability-zone-id", "operator.managed", "instance-state-code", "instance-state-name"} {
 		out[name] = all[name]
 	}
+	out["attached-ebs-status.status"] = health
+	out.never("event.code", "event.description", "event.instance-event-id", "event.not-after", "event.not-before", "event.not-before-deadline")
 	return out
 }
 

@@ -111,6 +111,12 @@ func typeFilters() filters[instanceType] {
 		"supported-virtualization-type":         func(_ *call, t instanceType) []string { return t.xml().Virtual.Items },
 		"hypervisor":                            func(_ *call, t instanceType) []string { return one(t.xml().Hypervisor) },
 		"vcpu-info.default-vcpus":               func(_ *call, t instanceType) []string { return one(strconv.Itoa(t.vcpus)) },
+		"instance-storage-supported":            func(_ *call, t instanceType) []string { return truth(t.xml().Storage) },
+		"supported-boot-mode":                   func(_ *call, t instanceType) []string { return t.xml().BootModes.Items },
+		"ebs-info.ebs-optimized-support":        func(_ *call, t instanceType) []string { return one(t.xml().EBS.Optimized) },
+		"ebs-info.encryption-support":           func(_ *call, t instanceType) []string { return one(t.xml().EBS.Encryption) },
+		"ebs-info.nvme-support":                 func(_ *call, t instanceType) []string { return one(t.xml().EBS.NVMe) },
+		"network-info.ena-support":              func(_ *call, t instanceType) []string { return one(t.xml().Network.ENA) },
 		"memory-info.size-in-mib":               func(_ *call, t instanceType) []string { return one(strconv.Itoa(t.memoryMiB)) },
 	}
 }

@@ -3,6 +3,7 @@ package ec2test
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/bakestone-go/bakestone/internal/ec2query"
@@ -185,7 +186,49 @@ func interfaceFilters() filters[*eni] {
 		}
 		return one(n.instance.id)
 	}
-	return filters[*eni]{
+	by := func(get func(*nicXML) string) func(*call, *eni) []string {
+		return shown((*call).nicXML, func(x nicXML) []string { return one(get(&x)) })
+	}
+	associated := func(get func(*associationXML) string) func(*call, *eni) []string {
+		return by(func(x *nicXML) string {
+			if x.Association == nil {
+				return ""
+			}
+			return get(x.Association)
+		})
+	}
+	attached := func(get func(*nicAttachmentXML) string) func(*call, *eni) []string {
+		return by(func(x *nicXML) string {
+			if x.Attachment == nil {
+				return ""
+			}
+			return get(x.Attachment)
+		})
+	}
+	publicIP := associated(func(a *associationXML) string { return a.PublicIP })
+	f := filters[*eni]{
+		"association.public-ip":           publicIP,
+		"addresses.association.public-ip": publicIP,
+		"association.public-dns-name":     associated(func(a *associationXML) string { return a.PublicDNS }),
+		"association.ip-owner-id":         associated(func(a *associationXML) string { return a.Owner }),
+		"addresses.association.owner-id":  associated(func(a *associationXML) string { return a.Owner }),
+		"association.allocation-id":       associated(func(a *associationXML) string { return a.Allocation }),
+		"association.association-id":      associated(func(a *associationXML) string { return a.Association }),
+		"attachment.status":               attached(func(a *nicAttachmentXML) string { return a.Status }),
+		"attachment.attach-time":          attached(func(a *nicAttachmentXML) string { return a.Attached }),
+		"attachment.instance-owner-id":    attached(func(a *nicAttachmentXML) string { return a.Owner }),
+		"attachment.device-index":         attached(func(a *nicAttachmentXML) string { return strconv.Itoa(a.DeviceIndex) }),
+		"private-dns-name":                by(func(x *nicXML) string { return x.DNS }),
+		"interface-type":                  by(func(x *nicXML) string { return x.Type }),
+		"source-dest-check":               by(func(x *nicXML) string { return strconv.FormatBool(x.SourceDestCheck) }),
+		"availability-zone-id":            func(c *call, n *eni) []string { return one(c.zoneID(n.subnet.zone)) },
+		"ipv6-addresses.ipv6-address": shown((*call).nicXML, func(x nicXML) []string {
+			all := make([]string, 0, len(x.IPv6.Items))
+			for _, a := range x.IPv6.Items {
+				all = append(all, a.Address)
+			}
+			return all
+		}),
 		"network-interface-id":             func(_ *call, n *eni) []string { return one(n.id) },
 		"subnet-id":                        func(_ *call, n *eni) []string { return one(n.subnet.id) },
 		"vpc-id":                           func(_ *call, n *eni) []string { return one(n.subnet.vpc.id) },
@@ -202,6 +245,9 @@ func interfaceFilters() filters[*eni] {
 		"attachment.attachment-id":         func(_ *call, n *eni) []string { return one(n.attachment) },
 		"attachment.delete-on-termination": func(_ *call, n *eni) []string { return truth(n.deleteOnTermination) },
 	}
+	f.always("true", "addresses.primary")
+	f.always("false", "requester-managed", "operator.managed")
+	return f.never("requester-id", "operator.principal")
 }
 
 type describeInterfacesInput struct {

@@ -125,32 +125,39 @@ func groupFilters() filters[*group] {
 			return out
 		}
 	}
-	cidr := func(r *rule) string {
-		if !r.cidr.IsValid() {
+	cidr := func(r *rule, v4 bool) string {
+		if !r.cidr.IsValid() || r.cidr.Addr().Is4() != v4 {
 			return ""
 		}
 		return r.cidr.String()
 	}
-	source := func(r *rule) string {
-		if r.source == nil {
-			return ""
-		}
-		return r.source.id
-	}
-	return filters[*group]{
+	all := filters[*group]{
 		"group-id":                      func(_ *call, g *group) []string { return one(g.id) },
 		"group-name":                    func(_ *call, g *group) []string { return one(g.name) },
 		"description":                   func(_ *call, g *group) []string { return one(g.description) },
 		"vpc-id":                        func(_ *call, g *group) []string { return one(g.vpc.id) },
 		"owner-id":                      func(_ *call, g *group) []string { return one(g.owner) },
-		"ip-permission.cidr":            each(false, cidr),
 		"ip-permission.protocol":        each(false, func(r *rule) string { return r.protocol }),
-		"ip-permission.from-port":       each(false, func(r *rule) string { return strconv.Itoa(r.from) }),
-		"ip-permission.to-port":         each(false, func(r *rule) string { return strconv.Itoa(r.to) }),
-		"ip-permission.group-id":        each(false, source),
-		"egress.ip-permission.cidr":     each(true, cidr),
 		"egress.ip-permission.protocol": each(true, func(r *rule) string { return r.protocol }),
 	}
+	for prefix, egress := range map[string]bool{"ip-permission.": false, "egress.ip-permission.": true} {
+		all[prefix+"cidr"] = each(egress, func(r *rule) string { return cidr(r, true) })
+		all[prefix+"ipv6-cidr"] = each(egress, func(r *rule) string { return cidr(r, false) })
+		all[prefix+"from-port"] = each(egress, func(r *rule) string { return strconv.Itoa(r.from) })
+		all[prefix+"to-port"] = each(egress, func(r *rule) string { return strconv.Itoa(r.to) })
+		all[prefix+"prefix-list-id"] = each(egress, func(r *rule) string { return r.prefixList })
+		for suffix, get := range map[string]func(*group) string{
+			"group-id": func(g *group) string { return g.id }, "group-name": func(g *group) string { return g.name }, "user-id": func(g *group) string { return g.owner },
+		} {
+			all[prefix+suffix] = each(egress, func(r *rule) string {
+				if r.source == nil {
+					return ""
+				}
+				return get(r.source)
+			})
+		}
+	}
+	return all
 }
 
 type describeGroupsInput struct {

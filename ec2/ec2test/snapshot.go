@@ -149,6 +149,7 @@ func snapshotFilters() filters[*snapshot] {
 		"description":  func(_ *call, s *snapshot) []string { return one(s.description) },
 		"encrypted":    func(_ *call, s *snapshot) []string { return truth(s.encrypted) },
 		"owner-id":     func(_ *call, s *snapshot) []string { return one(s.owner) },
+		"owner-alias":  func(*call, *snapshot) []string { return nil },
 		"storage-tier": func(*call, *snapshot) []string { return one("standard") },
 	}
 }

@@ -301,6 +301,11 @@ func spotFilters() filters[*spotRequest] {
 		"state":                    func(c *call, r *spotRequest) []string { state, _ := r.status(c.now); return one(state) },
 		"type":                     func(c *call, r *spotRequest) []string { return one(c.spotXML(r).Type) },
 		"instance-id":              func(_ *call, r *spotRequest) []string { return one(r.instanceID()) },
+		"create-time":              func(c *call, r *spotRequest) []string { return one(c.spotXML(r).Created) },
+		"status-code":              func(c *call, r *spotRequest) []string { return one(c.spotXML(r).Status.Code) },
+		"launch.key-name":          func(_ *call, r *spotRequest) []string { return one(r.launch.KeyName) },
+		"launch.group-id":          func(_ *call, r *spotRequest) []string { return r.launch.SecurityGroupID },
+		"product-description":      func(*call, *spotRequest) []string { return one("Linux/UNIX") },
 		"launch.image-id":          func(_ *call, r *spotRequest) []string { return one(r.launch.ImageID) },
 		"launch.instance-type":     func(_ *call, r *spotRequest) []string { return one(r.launch.InstanceType) },
 	}

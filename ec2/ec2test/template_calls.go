@@ -143,12 +143,32 @@ type versionOf struct {
 }
 
 func versionFilters() filters[versionOf] {
+	metadata := func(get func(*metadataParams) string) func(*call, versionOf) []string {
+		return func(_ *call, v versionOf) []string {
+			if m := v.version.data.MetadataOptions; m != nil {
+				return one(get(m))
+			}
+			return nil
+		}
+	}
 	return filters[versionOf]{
 		"image-id":           func(_ *call, v versionOf) []string { return one(v.version.data.ImageID) },
 		"instance-type":      func(_ *call, v versionOf) []string { return one(v.version.data.InstanceType) },
 		"is-default-version": func(_ *call, v versionOf) []string { return truth(v.version.number == v.template.defaultVersion) },
 		"create-time":        func(_ *call, v versionOf) []string { return one(v.version.created) },
-	}
+		"ebs-optimized": func(_ *call, v versionOf) []string {
+			e := v.version.data.EbsOptimized
+			return truth(e != nil && *e)
+		},
+		"http-tokens":   metadata(func(m *metadataParams) string { return m.HTTPTokens }),
+		"http-endpoint": metadata(func(m *metadataParams) string { return m.HTTPEndpoint }),
+		"iam-instance-profile": func(_ *call, v versionOf) []string {
+			if p := v.version.data.IamInstanceProfile; p != nil {
+				return one(cmp.Or(p.ARN, p.Name))
+			}
+			return nil
+		},
+	}.never("kernel-id", "ram-disk-id", "host-resource-group-arn", "license-configuration-arn", "network-card-index")
 }
 
 type describeTemplateVersionsInput struct {

@@ -43,7 +43,13 @@ func requestsDifferences() []difference {
 }
 
 func servicesDifferences() []difference {
+	const unmanaged = "moto has AWS's policies only if it is told to load them"
 	return slices.Concat([]difference{
+		otherCode("attach", "NoSuchEntity", absent, unmanaged),
+		otherCode("attach again", "NoSuchEntity", absent, unmanaged),
+		otherCode("detach", "NoSuchEntity", absent, unmanaged),
+		{"attached", "", "[]", absent, unmanaged},
+		{"attached", "[0].*", absent, anything, unmanaged},
 		{"key of EBS", "[4]", "CUSTOMER", "AWS", "moto treats AWS's key as one of the account"},
 		otherCode("remove again", broken, "NoSuchEntity", "moto fails for a role that is not in the profile"),
 	},

@@ -151,7 +151,7 @@ func textBuiltin(name string) Command {
 		return tee
 	case "xargs":
 		return xargs
-	case "sha256sum", "sha224sum", "sha384sum", "sha1sum", "sha512sum", "md5sum":
+	case "b2sum", "sha256sum", "sha224sum", "sha384sum", "sha1sum", "sha512sum", "md5sum":
 		return sum
 	case "cmp":
 		return cmp
@@ -204,6 +204,9 @@ func filterBuiltin(name string) Command {
 		return envsubst
 	case "expr":
 		return expr
+	}
+	if c := encodeBuiltin(name); c != nil {
+		return c
 	}
 	return smallBuiltin(name)
 }

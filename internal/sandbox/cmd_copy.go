@@ -16,12 +16,14 @@ import (
 // copyOptions are the options of cp.
 type copyOptions struct {
 	recursive, force, links     bool
+	update                      bool
+	say                         func(from, to string)
 	mode, owner, times, clobber bool
 	umask                       fs.FileMode
 }
 
 func cp(_ context.Context, p *Process) int {
-	o, names, bad := p.options("rRapdfnTt:vPL", "recursive=r", "archive=a", "force=f", "no-clobber=N", "no-dereference=P",
+	o, names, bad := p.options("rRapdfnTt:vPLu", "verbose=v", "update=u", "recursive=r", "archive=a", "force=f", "no-clobber=N", "no-dereference=P",
 		"no-target-directory=T", "target-directory=t:", "preserve=k:", "dereference=L")
 	if bad != 0 {
 		return bad
@@ -31,7 +33,7 @@ func cp(_ context.Context, p *Process) int {
 		recursive: o.on("r") || o.on("R") || archive, force: o.on("f"),
 		links: o.on("d") || o.on("P") || archive || (o.on("r") || o.on("R")) && !o.on("L"),
 		mode:  o.on("p") || archive, owner: o.on("p") || archive, times: o.on("p") || archive,
-		clobber: !o.on("n") && !o.on("N"), umask: p.Umask,
+		clobber: !o.on("n") && !o.on("N"), umask: p.Umask, update: o.on("u"),
 	}
 	for _, what := range o.values("k") {
 		for attr := range strings.SplitSeq(what, ",") {
@@ -57,11 +59,44 @@ func cp(_ context.Context, p *Process) int {
 		if contents && pair[0] == names[0] {
 			pair[1] = strings.TrimSuffix(pair[1], "/.")
 		}
-		if err := p.copyTree(p.Path(pair[0]), p.Path(pair[1]), c); err != nil {
-			status = p.fail(1, "cannot copy %s to %s: %s", quote(pair[0]), quote(pair[1]), errText(err))
+		from, to := p.Path(pair[0]), p.Path(pair[1])
+		c.say = func(a, b string) {
+			p.say(o, "%s -> %s", quote(entryPathOf(pair[0], strings.TrimPrefix(a, from))), quote(entryPathOf(pair[1], strings.TrimPrefix(b, to))))
+		}
+		if err := p.copyTree(from, to, c); err != nil {
+			status = p.copyFailed(pair, c, err)
 		}
 	}
 	return status
+}
+
+// entryPathOf appends what follows a file's path to its name.
+func entryPathOf(name, rest string) string {
+	if rest == "" {
+		return name
+	}
+	return entryPath(name, strings.TrimPrefix(rest, "/"))
+}
+
+// copyFailed prints why a file or directory was not copied.
+func (p *Process) copyFailed(pair [2]string, c copyOptions, err error) int {
+	from, to := p.Path(pair[0]), p.Path(pair[1])
+	info, statErr := p.FS.Lstat(from)
+	existing, toErr := p.FS.Stat(to)
+	_, dirErr := p.FS.Stat(path.Dir(to))
+	switch {
+	case statErr != nil:
+		return p.fail(1, "cannot stat %s: %s", quote(pair[0]), errText(statErr))
+	case info.IsDir() && !c.recursive:
+		return p.fail(1, "-r not specified; omitting directory %s", quote(pair[0]))
+	case toErr == nil && existing.Ino() == info.Ino():
+		return p.fail(1, "%s and %s are the same file", quote(pair[0]), quote(pair[1]))
+	case dirErr != nil && info.IsDir():
+		return p.fail(1, "cannot create directory %s: %s", quote(pair[1]), errText(err))
+	case dirErr != nil || info.Mode().IsRegular() && toErr != nil:
+		return p.fail(1, "cannot create regular file %s: %s", quote(pair[1]), errText(err))
+	}
+	return p.fail(1, "cannot copy %s to %s: %s", quote(pair[0]), quote(pair[1]), errText(err))
 }
 
 func (p *Process) copyTree(from, to string, c copyOptions) error {
@@ -74,6 +109,13 @@ func (p *Process) copyTree(from, to string, c copyOptions) error {
 	}
 	if _, err := p.FS.Lstat(to); err == nil && !c.clobber && !info.IsDir() {
 		return nil
+	} else if err == nil && c.update && !info.IsDir() && !p.newer(from, to) {
+		return nil
+	}
+	if c.say != nil {
+		if _, err := p.FS.Lstat(to); err != nil || !info.IsDir() {
+			defer func(from, to string) { c.say(from, to) }(from, to)
+		}
 	}
 	switch {
 	case info.IsDir():

@@ -102,6 +102,8 @@ func relativeDate(text string, now time.Time) (time.Time, bool, error) {
 	return at, true, err
 }
 
+var nextOrLast = regexp.MustCompile(`^(.*?)\s*(next|last)\s+(sec|second|min|minute|hour|day|week|month|year)$`)
+
 // parseDate parses dates such as "@1700000000", "now", "today", "yesterday",
 // "tomorrow", "3 days ago" and the common ISO formats.
 func parseDate(text string, now time.Time) (time.Time, error) {
@@ -121,6 +123,11 @@ func parseDate(text string, now time.Time) (time.Time, error) {
 		return now.AddDate(0, 0, -1), nil
 	case "tomorrow":
 		return now.AddDate(0, 0, 1), nil
+	}
+	if unit := nextOrLast.FindStringSubmatch(text); unit != nil {
+		n := map[string]string{"next": "1", "last": "-1"}[unit[2]]
+		at, _, err := relativeDate(strings.TrimSpace(unit[1]+" "+n+" "+unit[3]), now)
+		return at, err
 	}
 	if weekday, ok := strings.CutPrefix(text, "next "); ok {
 		if at, ok := dayOfWeek(weekday, now, 1); ok {

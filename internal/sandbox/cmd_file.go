@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,33 +18,53 @@ import (
 // each calls do for every name and prints errors as "verb 'name': error".
 func (p *Process) each(names []string, verb string, do func(file string) error) int {
 	if len(names) == 0 {
-		return p.fail(1, "missing operand")
+		if p.name() == "touch" {
+			return p.tryHelp("missing file operand")
+		}
+		return p.tryHelp("missing operand")
+	}
+	quoted := quote
+	if p.name() == "mkdir" {
+		quoted = p.quote
 	}
 	status := 0
 	for _, name := range names {
 		if err := do(p.Path(name)); err != nil {
-			status = p.fail(1, "%s %s: %s", verb, quote(name), errText(err))
+			status = p.fail(1, "%s %s: %s", verb, quoted(name), errText(err))
 		}
 	}
 	return status
 }
 
 func mkdir(_ context.Context, p *Process) int {
-	o, names, bad := p.options("pm:v", "parents=p", "mode=m:")
+	o, names, bad := p.options("pm:v", "parents=p", "mode=m:", "verbose=v")
 	if bad != 0 {
 		return bad
 	}
 	spec, hasMode := o.value("m")
 	return p.each(names, "cannot create directory", func(dir string) error {
 		make := p.FS.Mkdir
+		missing := []string{dir}
 		if o.on("p") {
 			if info, err := p.FS.Stat(dir); err == nil && info.IsDir() {
 				return nil
 			}
 			make = p.FS.MkdirAll
+			for up := path.Dir(dir); up != "/"; up = path.Dir(up) {
+				if _, err := p.FS.Stat(up); err == nil {
+					break
+				}
+				missing = append(missing, up)
+			}
 		}
-		if err := make(dir, 0o777); err != nil || !hasMode {
+		if err := make(dir, 0o777); err != nil {
 			return err
+		}
+		for _, made := range slices.Backward(missing) {
+			p.say(o, "mkdir: created directory %s", quote(p.shown(made, names)))
+		}
+		if !hasMode {
+			return nil
 		}
 		mode, err := parseMode(spec, 0o777, true, p.Umask)
 		if err != nil {
@@ -54,7 +75,7 @@ func mkdir(_ context.Context, p *Process) int {
 }
 
 func rm(_ context.Context, p *Process) int {
-	o, names, bad := p.options("rRfdv", "recursive=r", "force=f", "dir=d")
+	o, names, bad := p.options("rRfdv", "recursive=r", "force=f", "dir=d", "verbose=v", "one-file-system=o", "preserve-root=o")
 	if bad != 0 {
 		return bad
 	}
@@ -76,22 +97,32 @@ func rm(_ context.Context, p *Process) int {
 		case err != nil:
 			return err
 		case o.on("r") || o.on("R"):
+			if o.on("v") {
+				if err := p.sayRemoved(o, file, names); err != nil {
+					return err
+				}
+			}
 			return p.FS.RemoveAll(file)
 		case info.IsDir() && !o.on("d"):
 			return syscall.EISDIR
 		}
-		return p.FS.Remove(file)
+		if err := p.FS.Remove(file); err != nil {
+			return err
+		}
+		p.say(o, "removed %s%s", map[bool]string{true: "directory "}[info.IsDir()], quote(p.shown(file, names)))
+		return nil
 	})
 }
 
 func rmdir(_ context.Context, p *Process) int {
-	o, names, bad := p.options("p", "ignore-fail-on-non-empty=i", "parents=p")
+	o, names, bad := p.options("pv", "verbose=v", "ignore-fail-on-non-empty=i", "parents=p")
 	if bad != 0 {
 		return bad
 	}
 	return p.each(names, "failed to remove", func(dir string) error {
 		for dir = path.Clean(dir); ; dir = path.Dir(dir) {
 			info, err := p.FS.Lstat(dir)
+			p.say(o, "rmdir: removing directory, %s", quote(p.shown(dir, names)))
 			if err == nil && !info.IsDir() {
 				return syscall.ENOTDIR
 			}
@@ -116,8 +147,11 @@ func rmdir(_ context.Context, p *Process) int {
 func (p *Process) destinations(o opts, names []string, noFollow bool) (pairs [][2]string, status int) {
 	target, inDir := o.value("t")
 	if !inDir {
-		if len(names) < 2 {
-			return nil, p.fail(1, "missing file operand")
+		switch len(names) {
+		case 0:
+			return nil, p.tryHelp("missing file operand")
+		case 1:
+			return nil, p.tryHelp("missing destination file operand after %s", quote(names[0]))
 		}
 		target, names = names[len(names)-1], names[:len(names)-1]
 	}
@@ -125,7 +159,10 @@ func (p *Process) destinations(o opts, names []string, noFollow bool) (pairs [][
 		inDir = !noFollow || !p.isLink(target)
 	}
 	if len(names) > 1 && !inDir {
-		return nil, p.fail(1, "target %s is not a directory", quote(target))
+		if _, err := p.FS.Stat(p.Path(target)); err != nil {
+			return nil, p.fail(1, "target %s: %s", quote(target), errText(err))
+		}
+		return nil, p.fail(1, "target %s: Not a directory", quote(target))
 	}
 	for _, name := range names {
 		to := target
@@ -143,7 +180,7 @@ func (p *Process) isLink(name string) bool {
 }
 
 func mv(ctx context.Context, p *Process) int {
-	o, names, bad := p.options("fnTt:v", "force=f", "no-clobber=N", "no-target-directory=T", "target-directory=t:")
+	o, names, bad := p.options("fnTt:vu", "force=f", "no-clobber=N", "verbose=v", "update=u", "no-target-directory=T", "target-directory=t:")
 	if bad != 0 {
 		return bad
 	}
@@ -151,24 +188,31 @@ func mv(ctx context.Context, p *Process) int {
 	pairs, status := p.destinations(o, names, false)
 	for _, pair := range pairs {
 		from, to := p.Path(pair[0]), p.Path(pair[1])
-		if _, err := p.FS.Lstat(to); err == nil && keep {
+		if _, err := p.FS.Lstat(to); err == nil && (keep || o.on("u") && !p.newer(from, to)) {
 			continue
 		}
-		if _, err := p.FS.Lstat(from); err != nil {
+		if info, err := p.FS.Lstat(from); err != nil {
 			status = p.fail(1, "cannot stat %s: %s", quote(pair[0]), errText(err))
-		} else if err := p.FS.Rename(from, to); errors.Is(err, syscall.EXDEV) {
+			continue
+		} else if existing, err := p.FS.Lstat(to); err == nil && existing.Ino() == info.Ino() && from == to {
+			status = p.fail(1, "%s and %s are the same file", quote(pair[0]), quote(pair[1]))
+			continue
+		}
+		if err := p.FS.Rename(from, to); errors.Is(err, syscall.EXDEV) {
 			if status = p.child([]string{"cp", "-a", "-T", "--", from, to}).exec(ctx); status == 0 {
 				status = p.child([]string{"rm", "-rf", "--", from}).exec(ctx)
 			}
 		} else if err != nil {
 			status = p.fail(1, "cannot move %s to %s: %s", quote(pair[0]), quote(pair[1]), errText(err))
+			continue
 		}
+		p.say(o, "renamed %s -> %s", quote(pair[0]), quote(pair[1]))
 	}
 	return status
 }
 
 func ln(_ context.Context, p *Process) int {
-	o, names, bad := p.options("sfnTt:v", "symbolic=s", "force=f", "no-dereference=n", "no-target-directory=T", "target-directory=t:")
+	o, names, bad := p.options("sfnTt:vr", "verbose=v", "relative=r", "symbolic=s", "force=f", "no-dereference=n", "no-target-directory=T", "target-directory=t:")
 	if bad != 0 {
 		return bad
 	}
@@ -183,13 +227,23 @@ func ln(_ context.Context, p *Process) int {
 		}
 		kind, err := "hard", error(nil)
 		if o.on("s") {
+			if o.on("r") {
+				pair[0] = p.relative(p.Path(pair[0]), path.Dir(to))
+			}
 			kind, err = "symbolic", p.FS.Symlink(pair[0], to)
 		} else {
 			err = p.FS.Link(p.Path(pair[0]), to)
 		}
 		if err != nil {
-			status = p.fail(1, "failed to create %s link %s: %s", kind, quote(pair[1]), errText(err))
+			if kind == "hard" {
+				kind = "hard link " + quote(pair[1]) + " => " + quote(pair[0])
+			} else {
+				kind = "symbolic link " + quote(pair[1])
+			}
+			status = p.fail(1, "failed to create %s: %s", kind, errText(err))
+			continue
 		}
+		p.say(o, "%s %s> %s", quote(pair[1]), map[bool]string{true: "-", false: "="}[o.on("s")], quote(pair[0]))
 	}
 	return status
 }
@@ -213,7 +267,7 @@ func touch(_ context.Context, p *Process) int {
 	if text, ok := o.value("d"); ok {
 		at, err := parseDate(text, when)
 		if err != nil {
-			return p.fail(1, "invalid date format %s", quote(text))
+			return p.fail(1, "invalid date format %s", p.quote(text))
 		}
 		when = at
 	}
@@ -305,6 +359,9 @@ func (p *Process) walk(file string, visit func(file string, info *memfs.Info) er
 		return err
 	}
 	if err := visit(file, info); err != nil || !info.IsDir() {
+		if errors.Is(err, fs.SkipDir) {
+			return nil
+		}
 		return err
 	}
 	entries, err := p.FS.ReadDir(file)

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"strings"
 )
@@ -17,13 +18,46 @@ func fileCommand(_ context.Context, p *Process) int {
 	if bad != 0 {
 		return bad
 	}
+	width := 0
+	for _, name := range names {
+		width = max(width, len(name))
+	}
 	for _, name := range names {
 		if !o.on("b") {
-			p.print(name, ": ")
+			p.print(name, ": ", strings.Repeat(" ", width-len(name)))
 		}
-		p.print(p.fileType(name), "\n")
+		kind := p.fileType(name)
+		if o.on("m") || o.on("i") {
+			kind = mimeType(kind, o.on("i"))
+		}
+		p.print(kind, "\n")
 	}
 	return 0
+}
+
+// mimeType returns the MIME type of a kind of files, with its charset if asked for.
+func mimeType(kind string, charset bool) string {
+	known := []struct{ kind, mime, charset string }{
+		{"cannot open", "", ""}, {"directory", "inode/directory", "binary"}, {"symbolic link", "inode/symlink", "binary"},
+		{"empty", "inode/x-empty", "binary"}, {"ELF", "application/x-pie-executable", "binary"}, {"gzip", "application/gzip", "binary"},
+		{"Zip", "application/zip", "binary"}, {"JSON", "application/json", "us-ascii"}, {"Bourne", "text/x-shellscript", "us-ascii"},
+		{"POSIX shell", "text/x-shellscript", "us-ascii"}, {"data", "application/octet-stream", "binary"}, {"Unicode", "text/plain", "utf-8"},
+		{"regular file", "", ""},
+	}
+	mime, set := "text/plain", "us-ascii"
+	for _, k := range known {
+		if strings.HasPrefix(kind, k.kind) {
+			mime, set = k.mime, k.charset
+			break
+		}
+	}
+	switch {
+	case mime == "":
+		return kind
+	case charset:
+		return mime + "; charset=" + set
+	}
+	return mime
 }
 
 func (p *Process) fileType(name string) string {
@@ -52,6 +86,12 @@ func (p *Process) fileType(name string) string {
 		return "ELF 64-bit LSB executable, x86-64, version 1 (SYSV)"
 	case strings.HasPrefix(head, "\x1f\x8b"):
 		return "gzip compressed data"
+	case strings.HasPrefix(head, "PK\x03\x04") && len(head) > 9 && head[8] == 0:
+		return "Zip archive data, at least v1.0 to extract, compression method=store"
+	case strings.HasPrefix(head, "PK\x03\x04"):
+		return "Zip archive data, at least v2.0 to extract, compression method=deflate"
+	case len(data) <= len(head) && strings.ContainsAny(head[:1], "{[") && json.Valid(data):
+		return "JSON text data"
 	case strings.ContainsRune(head, 0):
 		return "data"
 	case strings.ContainsFunc(head, func(c rune) bool { return c > 127 }):

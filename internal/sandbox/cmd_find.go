@@ -20,6 +20,7 @@ type finder struct {
 	depth               bool // visit entries before their directory
 	follow, followRoots bool // symbolic links
 	batches             []*batch
+	extended            bool // regular expressions after -regextype
 	status              int
 }
 
@@ -172,8 +173,14 @@ func (f *finder) term(ctx context.Context, args []string) (findTest, []string, e
 			return nil, nil, err
 		}
 		return inner, rest[1:], nil
-	case "-exec":
-		return f.exec(ctx, args[1:])
+	case "-exec", "-execdir":
+		return f.exec(ctx, args[0], args[1:])
+	case "-regextype":
+		if len(args) < 2 {
+			return nil, nil, errors.New("missing argument to '-regextype'")
+		}
+		f.extended = strings.Contains(args[1], "extended") || strings.Contains(args[1], "egrep") || strings.Contains(args[1], "awk")
+		return func(*found) bool { return true }, args[2:], nil
 	}
 	if test, ok := f.plain(args[0]); ok {
 		return test, args[1:], nil
@@ -285,20 +292,27 @@ func (f *finder) valued(name, value string) (findTest, error) {
 	return f.more(name, value)
 }
 
-func (f *finder) exec(ctx context.Context, args []string) (findTest, []string, error) {
+func (f *finder) exec(ctx context.Context, name string, args []string) (findTest, []string, error) {
 	f.hasAction = true
 	for i, arg := range args {
 		switch {
 		case arg == ";":
 			command := args[:i]
 			return func(at *found) bool {
-				run := make([]string, len(command))
-				for j, word := range command {
-					run[j] = strings.ReplaceAll(word, "{}", at.name)
+				run, file := make([]string, len(command)), at.name
+				if name == "-execdir" {
+					file = "./" + path.Base(at.name)
 				}
-				return f.p.child(run).exec(ctx) == 0
+				for j, word := range command {
+					run[j] = strings.ReplaceAll(word, "{}", file)
+				}
+				c := f.p.child(run)
+				if name == "-execdir" {
+					c.Dir = path.Dir(at.full)
+				}
+				return c.exec(ctx) == 0
 			}, args[i+1:], nil
-		case arg == "+" && i > 0 && args[i-1] == "{}":
+		case arg == "+" && i > 0 && args[i-1] == "{}" && name == "-exec":
 			b := &batch{args: append([]string(nil), args[:i-1]...)}
 			f.batches = append(f.batches, b)
 			return func(at *found) bool {
@@ -307,7 +321,7 @@ func (f *finder) exec(ctx context.Context, args []string) (findTest, []string, e
 			}, args[i+1:], nil
 		}
 	}
-	return nil, nil, errors.New("missing argument to '-exec'")
+	return nil, nil, errors.New("missing argument to " + quote(name))
 }
 
 func fileType(mode fs.FileMode) string {

@@ -57,7 +57,11 @@ func (f *finder) more(name, value string) (findTest, error) {
 		f.hasAction = true
 		return func(at *found) bool { return f.printf(value, at) }, nil
 	case "-regex", "-iregex":
-		re, err := compile("^\\("+value+"\\)$", false, false, name == "-iregex")
+		open, end := "^\\(", "\\)$"
+		if f.extended {
+			open, end = "^(", ")$"
+		}
+		re, err := compile(open+value+end, f.extended, false, name == "-iregex")
 		return func(at *found) bool { return re.MatchString(at.name) }, err
 	case "-newermt":
 		when, err := parseDate(value, f.p.Host.o.Clock.Now())

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 )
 
 func gzipCommand(_ context.Context, p *Process) int {
@@ -43,6 +44,9 @@ func gzipCommand(_ context.Context, p *Process) int {
 	status := 0
 	for _, name := range names {
 		if err := p.gzipFile(name, unpack, toStdout, o, convert); err != nil {
+			if errors.Is(err, syscall.EPIPE) {
+				return signal("PIPE").status()
+			}
 			status = p.fail(1, "%s: %s", name, errText(err))
 		}
 	}

@@ -14,7 +14,7 @@ import (
 // jq runs gojq with the usual flags, in bounded memory; see jqGuard.
 func jq(ctx context.Context, p *Process) int {
 	o, _, bad := p.options("rcesnjSMCR", "raw-output=r", "compact-output=c", "exit-status=e", "slurp=s", "null-input=n", "join-output=j",
-		"sort-keys=S", "monochrome-output=M", "raw-input=R", "tab=T", "indent=I:", "arg=a", "argjson=b", "version=V")
+		"sort-keys=S", "monochrome-output=M", "raw-input=R", "tab=T", "indent=I:", "arg=a", "argjson=b", "slurpfile=f", "rawfile=g", "args=h", "jsonargs=k", "version=V")
 	if bad != 0 {
 		return bad
 	}
@@ -25,6 +25,7 @@ func jq(ctx context.Context, p *Process) int {
 	named := map[string]any{}
 	var names []string
 	var values []any
+	positional, more := []any{}, "" // the option that the remaining words belong to
 	filter, files := "", []string{}
 	// --arg takes two words, which may stand anywhere.
 	rest := p.Args[1:]
@@ -40,11 +41,29 @@ func jq(ctx context.Context, p *Process) int {
 			names, values = append(names, "$"+rest[i+1]), append(values, v)
 			named[rest[i+1]] = v
 			i += 2
+		case (word == "--slurpfile" || word == "--rawfile") && i+2 < len(rest):
+			v, problem := p.jqFile(rest[i+2], word == "--slurpfile")
+			if problem != "" {
+				return p.fail(2, "Bad JSON in --%s %s %s: %s", word[2:], rest[i+1], rest[i+2], problem)
+			}
+			names, values = append(names, "$"+rest[i+1]), append(values, v)
+			named[rest[i+1]] = v
+			i += 2
+		case word == "--args" || word == "--jsonargs":
+			more = word
 		case word == "--indent":
 			i++
 		case strings.HasPrefix(word, "-") && len(word) > 1:
 		case filter == "":
 			filter = word
+		case more == "--args":
+			positional = append(positional, word)
+		case more == "--jsonargs":
+			var v any
+			if err := json.Unmarshal([]byte(word), &v); err != nil {
+				return p.fail(2, "Invalid JSON text passed to --jsonargs")
+			}
+			positional = append(positional, v)
 		default:
 			files = append(files, word)
 		}
@@ -63,9 +82,36 @@ func jq(ctx context.Context, p *Process) int {
 	if err != nil {
 		return p.fail(3, "error: %v", err)
 	}
-	values = append([]any{map[string]any{"named": named, "positional": []any{}}}, values...)
+	values = append([]any{map[string]any{"named": named, "positional": positional}}, values...)
 	j := &jqRun{p: p, o: o, code: code, values: values, guard: guard}
 	return j.inputs(files) //nolint:contextcheck // the guard is the context
+}
+
+// jqFile returns the values in a file, or its text.
+func (p *Process) jqFile(name string, parse bool) (v any, problem string) {
+	in, err := p.input(name)
+	if err != nil {
+		return nil, "Could not open " + name + ": " + errText(err)
+	}
+	defer shut(in)
+	data, err := p.readAll(in)
+	if err != nil {
+		return nil, errText(err)
+	}
+	if !parse {
+		return string(data), ""
+	}
+	all := []any{}
+	d := json.NewDecoder(bytes.NewReader(data))
+	for {
+		var v any
+		if err := d.Decode(&v); errors.Is(err, io.EOF) {
+			return all, ""
+		} else if err != nil {
+			return nil, err.Error()
+		}
+		all = append(all, v)
+	}
 }
 
 type jqRun struct {
@@ -174,6 +220,10 @@ func (j *jqRun) print(v any) bool {
 	if !j.o.on("c") {
 		var b bytes.Buffer
 		indent := "  "
+		if text, ok := j.o.value("I"); ok {
+			n, _ := number(text)
+			indent = strings.Repeat(" ", min(n, 7))
+		}
 		if j.o.on("T") {
 			indent = "\t"
 		}

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"io"
 	"math"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // allLines returns the lines of all inputs, without newlines.
@@ -29,25 +31,93 @@ func digits(s string) int {
 }
 
 func uniq(_ context.Context, p *Process) int {
-	o, names, bad := p.options("cdui", "count=c", "repeated=d", "unique=u", "ignore-case=i")
+	o, names, bad := p.options("cduif:s:w:z", "count=c", "repeated=d", "unique=u", "ignore-case=i", "skip-fields=f:", "skip-chars=s:",
+		"check-chars=w:", "zero-terminated=z")
 	if bad != 0 {
 		return bad
 	}
-	all, status := p.allLines(names)
+	key, bad := uniqKey(p, o)
+	if bad != 0 {
+		return bad
+	}
+	const most = 2
+	if len(names) > most {
+		return p.fail(1, "extra operand %s", p.quote(names[most]))
+	}
+	if len(names) == most {
+		out, err := p.FS.OpenFile(p.Path(names[1]), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
+		if err != nil {
+			return p.fail(1, "%s: %s", names[1], errText(err))
+		}
+		defer shut(out)
+		p.Stdout, names = out, names[:1]
+	}
+	all, status := p.linesTo(names, o.on("z"))
+	end := lineEnd(o.on("z"))
 	for i := 0; i < len(all); {
 		n := 1
-		for i+n < len(all) && (all[i+n] == all[i] || o.on("i") && strings.EqualFold(all[i+n], all[i])) {
+		for first := key(all[i]); i+n < len(all) && key(all[i+n]) == first; {
 			n++
 		}
 		if (n > 1 || !o.on("d")) && (n == 1 || !o.on("u")) {
 			if o.on("c") {
 				fprintf(p.Stdout, "%7d ", n)
 			}
-			p.print(all[i], "\n")
+			p.print(all[i], end)
 		}
 		i += n
 	}
 	return status
+}
+
+// uniqKey returns the part of a line that uniq compares.
+func uniqKey(p *Process, o opts) (key func(string) string, bad int) {
+	counts := map[string]int{"f": 0, "s": 0, "w": math.MaxInt}
+	for name := range counts {
+		if text, ok := o.value(name); ok {
+			n, ok := number(text)
+			if !ok {
+				return nil, p.fail(1, "%s: invalid number of %s", text, map[string]string{"f": "fields to skip", "s": "bytes to skip", "w": "bytes to compare"}[name])
+			}
+			counts[name] = n
+		}
+	}
+	return func(line string) string {
+		for range counts["f"] {
+			line = strings.TrimLeft(line, " \t")
+			line = line[len(line)-len(strings.TrimLeftFunc(line, func(c rune) bool { return c != ' ' && c != '\t' })):]
+		}
+		line = line[min(len(line), counts["s"]):]
+		line = line[:min(len(line), counts["w"])]
+		if o.on("i") {
+			return strings.ToLower(line)
+		}
+		return line
+	}, 0
+}
+
+// linesTo returns the lines of all inputs, which a zero byte ends instead of a newline
+// if zero is set.
+func (p *Process) linesTo(names []string, zero bool) ([]string, int) {
+	if !zero {
+		return p.allLines(names)
+	}
+	var all []string
+	status := p.inputs(names, func(_ string, r io.Reader) error {
+		data, err := p.readAll(r)
+		if len(data) > 0 {
+			all = append(all, strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00")...)
+		}
+		return err
+	})
+	return all, status
+}
+
+func lineEnd(zero bool) string {
+	if zero {
+		return "\x00"
+	}
+	return "\n"
 }
 
 // ranges parses a list such as "1,3-5,7-" into a predicate on positions, which
@@ -77,7 +147,7 @@ func ranges(spec string) (func(int) bool, bool) {
 }
 
 func cut(_ context.Context, p *Process) int {
-	o, names, bad := p.options("d:f:c:b:s", "delimiter=d:", "fields=f:", "characters=c:", "bytes=b:", "only-delimited=s",
+	o, names, bad := p.options("d:f:c:b:szn", "zero-terminated=z", "delimiter=d:", "fields=f:", "characters=c:", "bytes=b:", "only-delimited=s",
 		"output-delimiter=o:", "complement=C")
 	if bad != 0 {
 		return bad
@@ -92,20 +162,21 @@ func cut(_ context.Context, p *Process) int {
 	}
 	how := o.last("fcb")
 	if how == "" {
-		return p.fail(1, "you must specify a list of bytes, characters, or fields")
+		return p.tryHelp("you must specify a list of bytes, characters, or fields")
 	}
 	spec, _ := o.value(how)
 	wanted, ok := ranges(spec)
 	if !ok {
-		return p.fail(1, "invalid field range: %s", quote(spec))
+		return p.tryHelp("invalid field range")
 	}
-	all, status := p.allLines(names)
+	all, status := p.linesTo(names, o.on("z"))
+	end := lineEnd(o.on("z"))
 	for _, line := range all {
 		pieces := strings.Split(line, "")
 		if how == "f" {
 			if pieces = strings.Split(line, delimiter); len(pieces) == 1 {
 				if !o.on("s") {
-					p.print(line, "\n")
+					p.print(line, end)
 				}
 				continue
 			}
@@ -117,9 +188,9 @@ func cut(_ context.Context, p *Process) int {
 			}
 		}
 		if how == "f" {
-			p.print(strings.Join(kept, join), "\n")
+			p.print(strings.Join(kept, join), end)
 		} else {
-			p.print(strings.Join(kept, ""), "\n")
+			p.print(strings.Join(kept, ""), end)
 		}
 	}
 	return status
@@ -216,7 +287,9 @@ func tr(_ context.Context, p *Process) int {
 			}
 			out, last = append(out, c), int(c)
 		}
-		if _, err := p.Stdout.Write(out); err != nil {
+		if _, err := p.Stdout.Write(out); errors.Is(err, syscall.EPIPE) {
+			return signal("PIPE").status()
+		} else if err != nil {
 			return p.fail(1, "write error: %s", errText(err))
 		}
 		if errors.Is(err, io.EOF) {
@@ -226,56 +299,6 @@ func tr(_ context.Context, p *Process) int {
 			return p.fail(1, "%s", errText(err))
 		}
 	}
-}
-
-func seq(_ context.Context, p *Process) int {
-	separator, args := "\n", p.Args[1:]
-	equal := len(args) > 0 && (args[0] == "-w" || args[0] == "--equal-width")
-	if equal {
-		args = args[1:]
-	}
-	if len(args) > 1 && args[0] == "-s" {
-		separator, args = args[1], args[2:]
-	} else if len(args) > 0 && strings.HasPrefix(args[0], "-s") {
-		separator, args = args[0][2:], args[1:]
-	}
-	nums := make([]int, len(args))
-	for i, arg := range args {
-		n, err := strconv.Atoi(arg)
-		if err != nil {
-			return p.fail(1, "invalid integer argument: %s", quote(arg))
-		}
-		nums[i] = n
-	}
-	from, step, to := 1, 1, 0
-	switch len(nums) {
-	case 1:
-		to = nums[0]
-	case 2:
-		from, to = nums[0], nums[1]
-	case 3:
-		from, step, to = nums[0], nums[1], nums[2]
-	default:
-		return p.fail(1, "missing operand")
-	}
-	if step == 0 {
-		return p.fail(1, "invalid Zero increment value: '0'")
-	}
-	between := ""
-	for n := from; step > 0 && n <= to || step < 0 && n >= to; n += step {
-		text := itoa(n)
-		if equal {
-			text = padded(n, max(len(itoa(from)), len(itoa(to))))
-		}
-		if !p.print(between, text) {
-			return 1
-		}
-		between = separator
-	}
-	if between != "" {
-		p.print("\n")
-	}
-	return 0
 }
 
 func yes(ctx context.Context, p *Process) int {

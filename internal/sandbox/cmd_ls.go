@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/bakestone-go/bakestone/internal/memfs"
 )
@@ -43,7 +45,7 @@ func longMode(mode fs.FileMode) string {
 }
 
 func ls(_ context.Context, p *Process) int {
-	o, names, bad := p.options("laA1dRhtrnFi", "all=a", "almost-all=A", "directory=d", "recursive=R", "color=c:", "numeric-uid-gid=n", "reverse=r")
+	o, names, bad := p.options("laA1dRhtrnFiS", "time-style=T:", "human-readable=h", "inode=i", "classify=F", "all=a", "almost-all=A", "directory=d", "recursive=R", "color=c:", "numeric-uid-gid=n", "reverse=r")
 	if bad != 0 {
 		return bad
 	}
@@ -120,6 +122,9 @@ func (l *lister) dir(name string, titled bool) {
 	if l.o.on("t") {
 		slices.SortStableFunc(all, func(a, b listed) int { return b.info.ModTime().Compare(a.info.ModTime()) })
 	}
+	if l.o.on("S") {
+		slices.SortStableFunc(all, func(a, b listed) int { return int(b.info.Size() - a.info.Size()) })
+	}
 	if l.o.on("r") {
 		slices.Reverse(all)
 	}
@@ -167,7 +172,35 @@ func (l *lister) show(name, full string, info *memfs.Info) {
 		}
 	}
 	fprintf(l.p.Stdout, "%s %d %s %s %s %s %s%s\n", longMode(info.Mode()), info.Nlink(), owner, group, size,
-		info.ModTime().UTC().Format("Jan _2 15:04"), name, suffix)
+		l.date(info.ModTime()), name, suffix)
+}
+
+// date formats the time of a file as --time-style asks for. By default it shows the year
+// of a file that is older than half a year.
+func (l *lister) date(t time.Time) string {
+	t = l.p.local(t, false)
+	const recent = 31556952 / 2 * time.Second
+	style, _ := l.o.value("T")
+	now := l.p.Host.o.Clock.Now()
+	switch format, own := strings.CutPrefix(style, "+"); {
+	case own:
+		text, err := strftime(format, t)
+		if err != nil {
+			l.status = l.p.fail(2, "%v", err)
+		}
+		return text
+	case style == "long-iso":
+		return t.Format("2006-01-02 15:04")
+	case style == "full-iso":
+		return t.Format("2006-01-02 15:04:05.000000000 -0700")
+	case style == "iso" && now.Sub(t) < recent:
+		return t.Format("01-02 15:04")
+	case style == "iso":
+		return t.Format("2006-01-02 ")
+	case t.After(now) || now.Sub(t) > recent:
+		return t.Format("Jan _2  2006")
+	}
+	return t.Format("Jan _2 15:04")
 }
 
 func indicator(mode fs.FileMode) string {
@@ -198,7 +231,7 @@ func human(n int64) string {
 
 // du counts the sizes of files, not the blocks they occupy.
 func du(_ context.Context, p *Process) int {
-	o, names, bad := p.options("skhbmc", "summarize=s", "bytes=b", "human-readable=h", "total=c", "apparent-size=A")
+	o, names, bad := p.options("skhbmcad:", "all=a", "max-depth=d:", "summarize=s", "bytes=b", "human-readable=h", "total=c", "apparent-size=A")
 	if bad != 0 {
 		return bad
 	}
@@ -217,8 +250,17 @@ func du(_ context.Context, p *Process) int {
 		return itoa(int((n + 1023) >> 10))
 	}
 	status, all := 0, int64(0)
-	var count func(name string, top bool) int64
-	count = func(name string, top bool) int64 {
+	deepest := math.MaxInt
+	if text, ok := o.value("d"); ok {
+		if deepest, ok = number(text); !ok {
+			return p.tryHelp("invalid maximum depth %s", p.quote(text))
+		}
+	}
+	if o.on("s") {
+		deepest = 0
+	}
+	var count func(name string, depth int) int64
+	count = func(name string, depth int) int64 {
 		info, err := p.FS.Lstat(p.Path(name))
 		if err != nil {
 			status = p.fail(1, "cannot access %s: %s", quote(name), errText(err))
@@ -231,16 +273,16 @@ func du(_ context.Context, p *Process) int {
 				status = p.fail(1, "cannot read directory %s: %s", quote(name), errText(err))
 			}
 			for _, e := range entries {
-				total += count(name+"/"+e.Name(), false)
+				total += count(entryPath(name, e.Name()), depth+1)
 			}
 		}
-		if top || info.IsDir() && !o.on("s") {
+		if depth == 0 || (info.IsDir() || o.on("a")) && depth <= deepest {
 			p.print(amount(total), "\t", name, "\n")
 		}
 		return total
 	}
 	for _, name := range names {
-		all += count(name, true)
+		all += count(name, 0)
 	}
 	if o.on("c") {
 		p.print(amount(all), "\ttotal\n")

@@ -169,7 +169,7 @@ func chmod(_ context.Context, p *Process) int {
 		args = append(args, arg)
 	}
 	p.Args = args
-	o, names, bad := p.options("Rfv", "recursive=R", "reference=r:", "silent=f")
+	o, names, bad := p.options("Rfv", "verbose=v", "recursive=R", "reference=r:", "silent=f", "quiet=f", "preserve-root=q")
 	if bad != 0 {
 		return bad
 	}
@@ -184,7 +184,7 @@ func chmod(_ context.Context, p *Process) int {
 		spec, names = names[0], names[1:]
 	}
 	if _, err := parseMode(spec, 0, false, 0); err != nil {
-		return p.fail(1, "%v", err)
+		return p.tryHelp("invalid mode: %s", p.quote(spec))
 	}
 	return p.each(names, "cannot access", func(file string) error {
 		return p.tree(file, o.on("R"), func(file string, info *memfs.Info) error {
@@ -201,7 +201,13 @@ func chmod(_ context.Context, p *Process) int {
 			if err != nil {
 				return err
 			}
-			return p.FS.Chmod(file, mode)
+			if err := p.FS.Chmod(file, mode); err != nil {
+				return err
+			}
+			if o.on("v") || bitsOf(mode) != bitsOf(info.Mode()) {
+				p.sayMode(o, p.shown(file, names), info.Mode(), mode)
+			}
+			return nil
 		})
 	})
 }
@@ -236,6 +242,9 @@ func (p *Process) changeOwner(parse func(*memfs.FS, string) (int, int, string)) 
 	} else if len(names) > 0 {
 		var unknown string
 		if uid, gid, unknown = parse(p.FS, names[0]); unknown != "" {
+			if kind, value, ok := strings.Cut(unknown, ": '"); ok {
+				unknown = kind + ": " + p.quote(strings.TrimSuffix(value, "'"))
+			}
 			return p.fail(1, "%s", unknown)
 		}
 		names = names[1:]

@@ -18,7 +18,20 @@ func printf(_ context.Context, p *Process) int {
 	if len(args) == 0 {
 		return p.fail(2, "usage: printf format [arguments]")
 	}
-	f := &formatter{p: p, args: args[1:]}
+	return printFormat(p, nil)
+}
+
+// printFormat prints the arguments of p by a format. Report prints the problems of
+// bash's builtin; if it is nil, they are those of the program.
+func printFormat(p *Process, report func(format string, args ...any)) int {
+	args := p.Args[1:]
+	if len(args) > 0 && args[0] == "--" {
+		args = args[1:]
+	}
+	if len(args) == 0 {
+		return 0
+	}
+	f := &formatter{p: p, args: args[1:], report: report}
 	for {
 		before := len(f.args)
 		f.format(args[0])
@@ -36,6 +49,7 @@ type formatter struct {
 	out    strings.Builder
 	status int
 	stop   bool // \c was found
+	report func(format string, args ...any)
 }
 
 func (f *formatter) next() string {
@@ -191,13 +205,18 @@ func (f *formatter) directive(s string) int {
 		arg := f.next()
 		n, err := strconv.ParseFloat(arg, 64)
 		if err != nil && arg != "" {
-			f.problem("%s: expected a numeric value", quote(arg))
+			f.invalid(arg)
 		}
 		if verb == 'a' || verb == 'A' {
 			verb = map[byte]byte{'a': 'x', 'A': 'X'}[verb]
 		}
 		f.write(spec+string(verb), n)
 	default:
+		if f.report != nil {
+			f.problem("`%c': invalid format character", verb)
+			f.stop = true
+			break
+		}
 		f.problem("%s%c: invalid directive", spec, verb)
 	}
 	return i + 1
@@ -211,7 +230,25 @@ func (f *formatter) write(spec string, arg any) {
 }
 
 func (f *formatter) problem(format string, args ...any) {
-	f.status = f.p.fail(1, format, args...)
+	f.status = 1
+	if f.report != nil {
+		f.report("printf: "+format, args...)
+		return
+	}
+	f.p.fail(1, format, args...)
+}
+
+// invalid reports an argument that is not a number.
+func (f *formatter) invalid(arg string) {
+	_, err := strconv.ParseInt(arg, 10, 64)
+	switch {
+	case f.report != nil && err == nil && arg[0] == '0':
+		f.problem("%s: invalid octal number", arg)
+	case f.report != nil:
+		f.problem("%s: invalid number", arg)
+	default:
+		f.problem("%s: expected a numeric value", f.p.quote(arg))
+	}
 }
 
 // integer parses decimal, hexadecimal and octal numbers, and characters in the
@@ -228,7 +265,7 @@ func (f *formatter) integer(s string) int64 {
 	}
 	n, err := strconv.ParseInt(strings.TrimSpace(s), 0, 64)
 	if err != nil {
-		f.problem("%s: expected a numeric value", quote(s))
+		f.invalid(s)
 		for end := len(s) - 1; end > 0 && err != nil; end-- { // what precedes the rest counts
 			n, err = strconv.ParseInt(strings.TrimSpace(s[:end]), 0, 64)
 		}

@@ -24,7 +24,8 @@ func stat(_ context.Context, p *Process) int {
 		if format, ok = o.value("p"); ok {
 			format, end = strings.NewReplacer(`\n`, "\n", `\t`, "\t", `\0`, "\x00", `\\`, `\`).Replace(format), ""
 		} else {
-			format = "  File: %n\n  Size: %s\t%F\nAccess: (%04a/%A)  Uid: (%u/%U)   Gid: (%g/%G)\nModify: %y"
+			format = "  File: \x00\n  Size: %-10s\tBlocks: %-10b IO Block: 4096   %F\nDevice: 259,1\tInode: %-11i Links: %h\n" +
+				"Access: (%04a/%10A)  Uid: (%5u/%8U)   Gid: (%5g/%8G)\nAccess: %x\nModify: %y\nChange: %y\n Birth: %y"
 		}
 	}
 	if len(names) == 0 {
@@ -52,11 +53,22 @@ func stat(_ context.Context, p *Process) int {
 func (p *Process) statText(format, name string, info *memfs.Info) (string, error) {
 	var b strings.Builder
 	for i := 0; i < len(format); i++ {
+		if format[i] == 0 { // of the default format
+			b.WriteString(shellFileName(name))
+			if target, err := p.FS.Readlink(p.Path(name)); err == nil {
+				b.WriteString(" -> " + shellFileName(target))
+			}
+			continue
+		}
 		if format[i] != '%' || i+1 == len(format) {
 			b.WriteByte(format[i])
 			continue
 		}
 		i++
+		left := format[i] == '-'
+		if left {
+			i++
+		}
 		pad := format[i : i+digits(format[i:])]
 		if i += len(pad); i == len(format) {
 			return "", errors.New("format ends in a number")
@@ -65,9 +77,14 @@ func (p *Process) statText(format, name string, info *memfs.Info) (string, error
 		if !ok {
 			return "", fmt.Errorf("format %%%c is not supported by this machine", format[i])
 		}
-		if strings.HasPrefix(pad, "0") {
-			if n, ok := number(pad); ok && len(text) < n {
-				text = strings.Repeat("0", n-len(text)) + text
+		if n, ok := number(pad); ok && len(text) < min(n, maxWidth) {
+			switch fill := strings.Repeat(" ", n-len(text)); {
+			case left:
+				text += fill
+			case strings.HasPrefix(pad, "0"):
+				text = padLeft(text, n)
+			default:
+				text = fill + text
 			}
 		}
 		b.WriteString(text)
@@ -104,6 +121,20 @@ func (p *Process) statField(field byte, name string, info *memfs.Info) (string, 
 		return itoa(int(info.ModTime().Unix())), true
 	case 'X':
 		return itoa(int(info.AccessTime().Unix())), true
+	case 'x':
+		return info.AccessTime().UTC().Format("2006-01-02 15:04:05.000000000 -0700"), true
+	case 'Z':
+		return itoa(int(info.ModTime().Unix())), true
+	case 'z', 'w':
+		return info.ModTime().UTC().Format("2006-01-02 15:04:05.000000000 -0700"), true
+	case 'W':
+		return itoa(int(info.ModTime().Unix())), true
+	case 'f':
+		return hexOf(int(unixMode(info))), true
+	case 'o':
+		return "4096", true
+	case 'm':
+		return "/", true
 	case 'y':
 		return info.ModTime().UTC().Format("2006-01-02 15:04:05.000000000 -0700"), true
 	case 'i':
@@ -118,6 +149,20 @@ func (p *Process) statField(field byte, name string, info *memfs.Info) (string, 
 		return "%", true
 	}
 	return "", false
+}
+
+// shellFileName quotes a file name if a shell would need it.
+func shellFileName(name string) string {
+	if name != "" && strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789%+,-./:=@_") == "" {
+		return name
+	}
+	return quote(name)
+}
+
+// unixMode returns the mode of a file with its type, as in st_mode.
+func unixMode(info *memfs.Info) uint32 {
+	kind := map[string]uint32{"d": 0o040000, "l": 0o120000, "c": 0o020000, "b": 0o060000, "p": 0o010000, "s": 0o140000, "f": 0o100000}
+	return kind[fileType(info.Mode())] | bitsOf(info.Mode())
 }
 
 func fileDescription(info *memfs.Info) string {
@@ -161,7 +206,7 @@ func readlink(_ context.Context, p *Process) int {
 }
 
 func realpath(_ context.Context, p *Process) int {
-	o, names, bad := p.options("emsq", "canonicalize-existing=e", "canonicalize-missing=m", "strip=s", "no-symlinks=s", "quiet=q")
+	o, names, bad := p.options("emsq", "relative-to=R:", "canonicalize-existing=e", "canonicalize-missing=m", "strip=s", "no-symlinks=s", "quiet=q")
 	if bad != 0 {
 		return bad
 	}
@@ -177,6 +222,9 @@ func realpath(_ context.Context, p *Process) int {
 				p.fail(1, "%s: %s", name, errText(err))
 			}
 			continue
+		}
+		if from, ok := o.value("R"); ok {
+			text = p.relative(text, p.Path(from))
 		}
 		p.print(text, "\n")
 	}
@@ -272,7 +320,7 @@ func mktemp(_ context.Context, p *Process) int {
 			template = template[:at+3]
 			stem = strings.TrimRight(template, "X")
 		} else {
-			return p.fail(1, "too few X's in template %s", quote(template))
+			return p.fail(1, "too few X's in template %s", p.quote(template))
 		}
 	}
 	for {

@@ -16,6 +16,8 @@ import (
 
 func newHash(command string) hash.Hash {
 	switch command {
+	case "b2sum":
+		return newBlake()
 	case "md5sum":
 		return md5.New() //nolint:gosec // as above
 	case "sha1sum":
@@ -36,9 +38,6 @@ func sum(_ context.Context, p *Process) int {
 	if bad != 0 {
 		return bad
 	}
-	if o.on("i") {
-		return p.fail(2, "option '--ignore-missing' is not supported by this machine")
-	}
 	if o.on("c") {
 		return p.checkSums(o, names)
 	}
@@ -53,12 +52,16 @@ func sum(_ context.Context, p *Process) int {
 }
 
 func (p *Process) checkSums(o opts, names []string) int {
-	failed, checked := 0, 0
+	failed, unread, checked, named := 0, 0, 0, 0
 	status := p.inputs(names, func(_ string, r io.Reader) error {
 		return lines(r, func(line string) bool {
 			want, file, ok := strings.Cut(strings.TrimSpace(line), " ")
 			file = strings.TrimPrefix(strings.TrimPrefix(file, " "), "*")
-			if !ok || file == "" {
+			if digest, err := hex.DecodeString(want); !ok || file == "" || err != nil || len(digest) != newHash(p.name()).Size() {
+				return true
+			}
+			named++
+			if _, err := p.FS.Stat(p.Path(file)); err != nil && o.on("i") && file != "-" {
 				return true
 			}
 			checked++
@@ -71,12 +74,11 @@ func (p *Process) checkSums(o opts, names []string) int {
 			}
 			switch {
 			case err != nil:
+				unread++
 				verdict = "FAILED open or read"
 				p.fail(1, "%s: %s", file, errText(err))
 			case !strings.EqualFold(hex.EncodeToString(h.Sum(nil)), want):
 				verdict = "FAILED"
-			}
-			if verdict != "OK" {
 				failed++
 			}
 			if !o.on("S") && (!o.on("q") || verdict != "OK") {
@@ -86,12 +88,25 @@ func (p *Process) checkSums(o opts, names []string) int {
 		})
 	})
 	switch {
-	case checked == 0:
-		return p.fail(1, "no properly formatted checksum lines found")
-	case failed > 0:
-		if !o.on("S") {
-			p.fail(1, "WARNING: %d computed checksum did NOT match", failed)
+	case named == 0 && status == 0:
+		if len(names) == 0 {
+			names = []string{"standard input"}
 		}
+		return p.fail(1, "%s: no properly formatted checksum lines found", names[0])
+	case checked == 0 && status == 0:
+		return p.fail(1, "%s: no file was verified", names[0])
+	case failed+unread > 0:
+		warn := func(n int, one, many string) {
+			switch {
+			case n == 0 || o.on("S"):
+			case n == 1:
+				p.fail(1, "WARNING: %d %s", n, one)
+			default:
+				p.fail(1, "WARNING: %d %s", n, many)
+			}
+		}
+		warn(unread, "listed file could not be read", "listed files could not be read")
+		warn(failed, "computed checksum did NOT match", "computed checksums did NOT match")
 		return 1
 	}
 	return status

@@ -167,7 +167,7 @@ func date(_ context.Context, p *Process) int {
 	if text, ok := o.value("d"); ok {
 		at, err := parseDate(text, when)
 		if err != nil {
-			return p.fail(1, "invalid date %s", quote(text))
+			return p.fail(1, "invalid date %s", p.quote(text))
 		}
 		when = at
 	}

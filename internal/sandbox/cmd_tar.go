@@ -2,18 +2,18 @@ package sandbox
 
 import (
 	"archive/tar"
+	"bufio"
+	"bytes"
+	"compress/bzip2"
 	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path"
 	"slices"
 	"strings"
-
-	"github.com/bakestone-go/bakestone/internal/memfs"
 )
 
 // tarRun is a run of tar.
@@ -26,6 +26,7 @@ type tarRun struct {
 	sameOwner bool
 	numeric   bool // use numeric owners
 	strip     int
+	excluded  []string // patterns
 }
 
 type extractedDir struct {
@@ -37,14 +38,14 @@ func tarCommand(_ context.Context, p *Process) int {
 	if len(p.Args) > 1 && !strings.HasPrefix(p.Args[1], "-") { // tar xzf archive
 		p.Args = append([]string{p.Args[0], "-" + p.Args[1]}, p.Args[2:]...)
 	}
-	o, names, bad := p.options("xctzf:C:T:pvkmhOj", "extract=x", "get=x", "create=c", "list=t", "gzip=z", "file=f:", "directory=C:", "files-from=T:",
+	o, names, bad := p.options("xctzf:C:T:pvkmhOjaX:", "extract=x", "get=x", "create=c", "list=t", "gzip=z", "file=f:", "directory=C:", "files-from=T:",
 		"preserve-permissions=p", "same-permissions=p", "same-owner=s", "no-same-owner=n", "no-same-permissions=N", "numeric-owner=u",
 		"owner=w:", "group=g:", "strip-components=S:", "verbose=v", "overwrite=Y", "touch=m", "keep-old-files=k", "no-overwrite-dir=Z",
-		"format=F:", "sort=o:", "mtime=M:", "warning=W:", "unlink-first=U", "delay-directory-restore=D", "exclude=X:")
+		"auto-compress=a", "exclude-from=I:", "format=F:", "sort=o:", "mtime=M:", "warning=W:", "unlink-first=U", "delay-directory-restore=D", "exclude=E:", "to-stdout=O", "bzip2=j")
 	if bad != 0 {
 		return bad
 	}
-	for _, name := range []string{"h", "O", "j", "M", "X", "k"} {
+	for _, name := range []string{"h", "M", "k"} {
 		if o.on(name) {
 			return p.fail(2, "option '%s' is not supported by this machine", name)
 		}
@@ -59,6 +60,14 @@ func tarCommand(_ context.Context, p *Process) int {
 	t.sameOwner = (p.UID == 0 || o.on("s")) && !o.on("n")
 	if text, ok := o.value("S"); ok {
 		t.strip, _ = number(text)
+	}
+	t.excluded = o.values("E")
+	for _, list := range append(o.values("X"), o.values("I")...) {
+		listed, status := p.listedNames(list)
+		if status != 0 {
+			return 2
+		}
+		t.excluded = append(t.excluded, listed...)
 	}
 	if list, ok := o.value("T"); ok {
 		listed, status := p.listedNames(list)
@@ -104,12 +113,16 @@ func (t *tarRun) read(list bool, only []string) error {
 		return err
 	}
 	defer shut(in)
-	var r io.Reader = in
-	name, _ := t.o.value("f")
-	if t.o.on("z") || strings.HasSuffix(name, "gz") {
-		if r, err = gzip.NewReader(in); err != nil {
+	begin := bufio.NewReader(in)
+	magic, _ := begin.Peek(3) // an empty archive has none
+	var r io.Reader = begin
+	switch {
+	case t.o.on("z") || bytes.HasPrefix(magic, []byte("\x1f\x8b")):
+		if r, err = gzip.NewReader(begin); err != nil {
 			return fmt.Errorf("gzip: %w", err)
 		}
+	case t.o.on("j") || bytes.HasPrefix(magic, []byte("BZh")):
+		r = bzip2.NewReader(begin)
 	}
 	archive := tar.NewReader(r)
 	for {
@@ -120,13 +133,22 @@ func (t *tarRun) read(list bool, only []string) error {
 		if err != nil {
 			return err
 		}
-		if !wantedMember(h.Name, only) {
+		if !wantedMember(h.Name, only) || t.excludes(h.Name) {
 			continue
 		}
-		if list || t.o.on("v") {
+		switch {
+		case list && t.o.on("v"):
+			t.p.print(t.describe(h), "\n")
+		case list || t.o.on("v"):
 			t.p.print(h.Name, "\n")
 		}
 		if list {
+			continue
+		}
+		if t.o.on("O") {
+			if _, err := io.Copy(t.p.Stdout, archive); err != nil { //nolint:gosec // the guest's own archive
+				return err
+			}
 			continue
 		}
 		if err := t.extract(h, archive); err != nil {
@@ -248,104 +270,4 @@ func (t *tarRun) finish(file string, h *tar.Header) error {
 		return nil
 	}
 	return t.p.FS.Chtimes(file, h.AccessTime, h.ModTime)
-}
-
-// listedNames returns the lines of a file.
-func (p *Process) listedNames(file string) (names []string, status int) {
-	const most = 16 << 20
-	size := 0
-	status = p.inputs([]string{file}, func(_ string, r io.Reader) error {
-		err := lines(r, func(line string) bool {
-			size += len(line)
-			names = append(names, strings.TrimSuffix(line, "\n"))
-			return size <= most
-		})
-		if size > most {
-			err = errors.New("more than 16 MiB of names, which this machine does not read")
-		}
-		return err
-	})
-	return names, status
-}
-
-func (t *tarRun) create(names []string) error {
-	if _, listed := t.o.value("T"); len(names) == 0 && !listed {
-		return errors.New("Cowardly refusing to create an empty archive") //nolint:staticcheck // tar's message
-	}
-	out := t.p.Stdout
-	if name, ok := t.o.value("f"); ok && name != "-" {
-		f, err := t.p.FS.OpenFile(t.p.Path(name), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
-		if err != nil {
-			return fmt.Errorf("%s: Cannot open: %s", name, errText(err))
-		}
-		defer shut(f)
-		out = f
-	}
-	var closers []io.Closer
-	if t.o.on("z") {
-		z := gzip.NewWriter(out)
-		closers, out = append(closers, z), z
-	}
-	archive := tar.NewWriter(out)
-	closers = append(closers, archive)
-	for _, name := range names {
-		base := absPath(t.dir, name)
-		err := t.p.walk(base, func(file string, info *memfs.Info) error {
-			member := strings.TrimLeft(name+strings.TrimPrefix(file, base), "/")
-			return t.add(archive, member, file, info)
-		})
-		if err != nil {
-			t.status = t.p.fail(2, "%s: Cannot stat: %s", name, errText(err))
-		}
-	}
-	for _, c := range slices.Backward(closers) {
-		if err := c.Close(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (t *tarRun) add(archive *tar.Writer, member, file string, info *memfs.Info) error {
-	link := ""
-	if info.Mode()&fs.ModeSymlink != 0 {
-		var err error
-		if link, err = t.p.FS.Readlink(file); err != nil {
-			return err
-		}
-	} else if !info.Mode().IsRegular() && !info.IsDir() {
-		return nil // a device
-	}
-	h, err := tar.FileInfoHeader(info, link)
-	if err != nil {
-		return err
-	}
-	h.Name, h.Uid, h.Gid = member, info.UID(), info.GID()
-	if info.IsDir() {
-		h.Name += "/"
-	}
-	if !t.numeric {
-		h.Uname, h.Gname = userName(t.p.FS, h.Uid), groupName(t.p.FS, h.Gid)
-	}
-	if owner, ok := t.o.value("w"); ok {
-		h.Uname = owner
-		h.Uid, _ = number(owner)
-	}
-	if group, ok := t.o.value("g"); ok {
-		h.Gname = group
-		h.Gid, _ = number(group)
-	}
-	if t.o.on("v") {
-		fprintf(t.p.Stderr, "%s\n", h.Name)
-	}
-	if err := archive.WriteHeader(h); err != nil || !info.Mode().IsRegular() {
-		return err
-	}
-	f, err := t.p.FS.Open(file)
-	if err != nil {
-		return err
-	}
-	defer shut(f)
-	_, err = io.Copy(archive, f)
-	return err
 }

@@ -5,14 +5,10 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
-	"unicode/utf8"
-
-	"github.com/bakestone-go/bakestone/internal/memfs"
 )
 
 // input opens a file for reading. "-" and /dev/stdin are the standard input. Reading
@@ -276,94 +272,3 @@ func tailFollow(ctx context.Context, p *Process, names []string) int {
 }
 
 const followInterval = 200 * time.Millisecond
-
-func wc(_ context.Context, p *Process) int {
-	o, names, bad := p.options("lwcm", "lines=l", "words=w", "bytes=c", "chars=m")
-	if bad != 0 {
-		return bad
-	}
-	var total [4]int
-	show := func(n [4]int, name string) {
-		var fields []string
-		for i, letter := range []string{"l", "w", "m", "c"} {
-			if o.on(letter) || len(o.given) == 0 && letter != "m" {
-				fields = append(fields, itoa(n[i]))
-			}
-		}
-		if name != "" {
-			fields = append(fields, name)
-		}
-		p.print(strings.Join(fields, " "), "\n")
-	}
-	status := p.inputs(names, func(name string, r io.Reader) error {
-		n, err := count(r)
-		for i := range n {
-			total[i] += n[i]
-		}
-		if len(names) == 0 {
-			name = ""
-		}
-		show(n, name)
-		return err
-	})
-	if len(names) > 1 {
-		show(total, "total")
-	}
-	return status
-}
-
-// count returns the lines, words, characters and bytes of r.
-func count(r io.Reader) (n [4]int, err error) {
-	buf := make([]byte, maxChunk)
-	inWord := false
-	for {
-		size, err := r.Read(buf)
-		for _, c := range buf[:size] {
-			n[3]++
-			if c == '\n' {
-				n[0]++
-			}
-			if utf8.RuneStart(c) {
-				n[2]++
-			}
-			space := c == ' ' || c >= '\t' && c <= '\r'
-			if !space && !inWord {
-				n[1]++
-			}
-			inWord = !space
-		}
-		if errors.Is(err, io.EOF) {
-			return n, nil
-		}
-		if err != nil {
-			return n, err
-		}
-	}
-}
-
-func tee(_ context.Context, p *Process) int {
-	o, names, bad := p.options("ai", "append=a", "ignore-interrupts=i")
-	if bad != 0 {
-		return bad
-	}
-	flag := os.O_WRONLY | os.O_CREATE | os.O_TRUNC
-	if o.on("a") {
-		flag = os.O_WRONLY | os.O_CREATE | os.O_APPEND
-	}
-	status := 0
-	to := []io.Writer{p.Stdout}
-	for _, name := range names {
-		var f *memfs.File
-		f, err := p.FS.OpenFile(p.Path(name), flag, 0o666)
-		if err != nil {
-			status = p.fail(1, "%s: %s", name, errText(err))
-			continue
-		}
-		defer shut(f)
-		to = append(to, f)
-	}
-	if _, err := io.Copy(io.MultiWriter(to...), p.Stdin); err != nil {
-		return p.fail(1, "%s", errText(err))
-	}
-	return status
-}

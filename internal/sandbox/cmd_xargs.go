@@ -65,6 +65,13 @@ func xargs(ctx context.Context, p *Process) int {
 			}
 		}
 	default:
+		if quote, line := openQuote(string(data)); quote != "" {
+			p.fail(1, "unmatched %s quote; by default quotes are special to xargs unless you use the -0 option", quote)
+			data = data[:line] // what stands before it is run
+			if o.on("x") || line == 0 {
+				return 1
+			}
+		}
 		words = shellWords(string(data))
 	}
 	size := len(words)
@@ -121,6 +128,30 @@ func xargs(ctx context.Context, p *Process) int {
 		}
 	}
 	return status
+}
+
+// openQuote returns which quote a line leaves open, and where that line begins.
+func openQuote(s string) (quote string, line int) {
+	open, from := rune(0), 0
+	escaped := false
+	for i, c := range s {
+		switch {
+		case c == '\n' && open != 0:
+			return map[rune]string{'\'': "single", '"': "double"}[open], from
+		case c == '\n':
+			from = i + 1
+		case escaped || open == 0 && c == '\\':
+			escaped = !escaped
+		case open == c:
+			open = 0
+		case open == 0 && (c == '\'' || c == '"'):
+			open = c
+		}
+	}
+	if open != 0 {
+		return map[rune]string{'\'': "single", '"': "double"}[open], from
+	}
+	return "", 0
 }
 
 // shellWords splits text at white space, with the quotes and backslashes of xargs.

@@ -117,6 +117,27 @@ func (p *Process) fail(status int, format string, args ...any) int {
 	return status
 }
 
+// tryHelp is fail for wrong usage of a GNU tool.
+func (p *Process) tryHelp(format string, args ...any) int {
+	p.fail(1, format, args...)
+	fprintf(p.Stderr, "Try '%s --help' for more information.\n", p.name())
+	return 1
+}
+
+// quote quotes a value like those messages of GNU tools whose quotes depend on the
+// locale; most file names have the plain ones of the func quote.
+func (p *Process) quote(s string) string {
+	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
+		if locale := strings.ToUpper(p.Env[name]); locale != "" {
+			if strings.HasSuffix(locale, "UTF-8") || strings.HasSuffix(locale, "UTF8") {
+				return "‘" + s + "’"
+			}
+			break
+		}
+	}
+	return quote(s)
+}
+
 // print writes to the standard output and reports whether that succeeded.
 func (p *Process) print(text ...string) bool {
 	for _, s := range text {

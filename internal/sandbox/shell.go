@@ -40,6 +40,7 @@ type runner struct {
 	funcs   map[string]*function
 	held    int64 // bytes counted by the machine's meter
 	level   int   // of subshells
+	traced  int   // how often set -x repeats the first character of its prompt
 	depth   int   // of functions, sourced files and eval
 	nesting int   // of commands within each other
 
@@ -202,7 +203,9 @@ func (r *runner) end() {
 		delete(r.traps, "EXIT")
 		r.flow = flowNext
 		status := r.status
+		r.traced-- // as in bash, unlike other traps
 		r.evalTrap(text)
+		r.traced++
 		if r.flow != flowExit {
 			r.status = status
 		}

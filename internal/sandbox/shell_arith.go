@@ -14,6 +14,8 @@ type calculator struct {
 	r     *runner
 	words map[*syntax.Word]string // expanded words
 	depth int
+
+	divisor string // that was zero
 }
 
 // maxArithDepth bounds variables whose values are expressions.
@@ -24,6 +26,17 @@ const maxArithDepth = 64
 func (r *runner) arith(x syntax.ArithmExpr) (int64, bool) {
 	c := &calculator{r: r, words: map[*syntax.Word]string{}}
 	n, err := c.evaluate(x)
+	return n, r.arithError(err)
+}
+
+// arithCommand evaluates the expression of (( )) or let, whose messages begin with its
+// name.
+func (r *runner) arithCommand(name string, x syntax.ArithmExpr) (int64, bool) {
+	c := &calculator{r: r, words: map[*syntax.Word]string{}}
+	n, err := c.evaluate(x)
+	if err != nil && !r.dash {
+		err = fmt.Errorf("%s: %w", name, err)
+	}
 	return n, r.arithError(err)
 }
 
@@ -92,8 +105,14 @@ func (c *calculator) evaluate(x syntax.ArithmExpr) (int64, error) {
 	if again {
 		return c.text(c.string(x))
 	}
-	return c.eval(x)
+	n, err := c.eval(x)
+	if errors.Is(err, errDivision) && !c.r.dash {
+		return 0, fmt.Errorf("%s: division by 0 (error token is %q)", arithText(x), c.divisor)
+	}
+	return n, err
 }
+
+var errDivision = errors.New("division by zero")
 
 // nakedElement returns the a[i] of a word without a dollar.
 func nakedElement(w *syntax.Word) *syntax.ParamExp {
@@ -313,6 +332,9 @@ func (c *calculator) binary(x *syntax.BinaryArithm) (int64, error) {
 		}
 	}
 	n, err := calculate(op, a, b)
+	if errors.Is(err, errDivision) {
+		c.divisor = arithText(x.Y)
+	}
 	if err == nil && assigns {
 		err = c.set(x.X, n)
 	}

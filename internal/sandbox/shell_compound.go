@@ -108,6 +108,7 @@ func (r *runner) forClause(cm *syntax.ForClause) {
 		for _, item := range items {
 			r.at(cm)
 			r.debug()
+			r.traceCompound(r.command())
 			if !r.assignLoop(loop.Name.Value, item) || !r.loop(cm.Do) {
 				return
 			}
@@ -133,6 +134,7 @@ func (r *runner) forArith(loop *syntax.CStyleLoop, body []*syntax.Stmt) {
 		if x == nil {
 			return 1
 		}
+		r.traceArith(x)
 		n, ok := r.arith(x)
 		if !ok {
 			r.status = 1
@@ -188,6 +190,7 @@ func (r *runner) selectLoop(name string, items []string, body []*syntax.Stmt) {
 func (r *runner) caseClause(cm *syntax.CaseClause) {
 	r.at(cm)
 	r.debug()
+	r.traceCompound(r.command())
 	word := r.text(cm.Word)
 	if r.flow != flowNext {
 		return

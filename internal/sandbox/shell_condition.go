@@ -34,17 +34,54 @@ func (r *runner) testClause(cm *syntax.TestClause) {
 type tester struct {
 	r   *runner
 	bad bool // a condition was invalid
+	not bool // the next term is negated, for set -x
+}
+
+// trace prints a term of [[ ]] for set -x.
+func (t *tester) trace(words ...string) {
+	if !t.r.opts.xtrace {
+		return
+	}
+	if t.not {
+		words = append([]string{"!"}, words...)
+	}
+	t.not = false
+	for i, w := range words {
+		if w == "" {
+			words[i] = "''"
+		}
+	}
+	t.r.traceCompound("[[ " + strings.Join(words, " ") + " ]]")
+}
+
+// shown returns what set -x prints of a pattern: each quoted character behind a
+// backslash.
+func shown(parts []fieldPart) string {
+	var b strings.Builder
+	for _, p := range parts {
+		for _, c := range p.s {
+			if p.quoted {
+				b.WriteByte('\\')
+			}
+			b.WriteRune(c)
+		}
+	}
+	return b.String()
 }
 
 func (t *tester) clause(x syntax.TestExpr) bool {
 	r := t.r
 	switch x := x.(type) {
 	case *syntax.Word:
-		return r.text(x) != ""
+		word := r.text(x)
+		t.trace("-n", word)
+		return word != ""
 	case *syntax.ParenTest:
 		return t.clause(x.X)
 	case *syntax.UnaryTest:
 		if x.Op == syntax.TsNot {
+			_, group := x.X.(*syntax.ParenTest)
+			t.not = !t.not && !group
 			return !t.clause(x.X)
 		}
 		w, ok := x.X.(*syntax.Word)
@@ -52,7 +89,9 @@ func (t *tester) clause(x syntax.TestExpr) bool {
 			t.bad = true
 			return false
 		}
-		return t.unary(x.Op.String(), r.text(w))
+		word := r.text(w)
+		t.trace(x.Op.String(), word)
+		return t.unary(x.Op.String(), word)
 	case *syntax.BinaryTest:
 		switch x.Op {
 		case syntax.AndTest:
@@ -75,26 +114,31 @@ func (t *tester) clause(x syntax.TestExpr) bool {
 func (t *tester) comparison(op syntax.BinTestOperator, left string, right *syntax.Word) bool {
 	r := t.r
 	switch op {
-	case syntax.TsMatchShort, syntax.TsMatch:
-		return r.match(r.pattern(right), left)
-	case syntax.TsNoMatch:
-		return !r.match(r.pattern(right), left)
+	case syntax.TsMatchShort, syntax.TsMatch, syntax.TsNoMatch:
+		e := &expander{r: r}
+		e.parts(right.Parts, false)
+		t.trace(left, op.String(), shown(e.cur))
+		return r.match(patternOf(e.cur), left) != (op == syntax.TsNoMatch)
 	case syntax.TsReMatch:
 		return t.regexp(left, right)
+	}
+	word := r.text(right)
+	t.trace(left, op.String(), word)
+	switch op {
 	case syntax.TsBefore:
-		return left < r.text(right)
+		return left < word
 	case syntax.TsAfter:
-		return left > r.text(right)
+		return left > word
 	case syntax.TsEql, syntax.TsNeq, syntax.TsLeq, syntax.TsGeq, syntax.TsLss, syntax.TsGtr:
 		a, okA := r.arithText(left)
-		b, okB := r.arithText(r.text(right))
+		b, okB := r.arithText(word)
 		if !okA || !okB {
 			r.status = 1
 			return false
 		}
 		return compareNumbers(op.String(), a, b)
 	}
-	return t.files(op.String(), left, r.text(right))
+	return t.files(op.String(), left, word)
 }
 
 func compareNumbers(op string, a, b int64) bool {
@@ -133,6 +177,7 @@ func (t *tester) regexp(left string, right *syntax.Word) bool {
 			b.WriteString(p.s)
 		}
 	}
+	t.trace(left, "=~", shown(e.cur))
 	rx, err := compile("(?s)"+b.String(), true, false, r.shopts["nocasematch"])
 	if err != nil {
 		t.bad = true

@@ -52,19 +52,26 @@ func (r *runner) declare(cm *syntax.DeclClause) {
 	r.lastSubst = -1
 	d := declaration{variant: cm.Variant.Value}
 	var items []declared
+	traced := []string{d.variant}
 	for _, as := range cm.Args {
 		if as.Name == nil {
 			for _, word := range r.fields([]*syntax.Word{as.Value}) {
+				traced = append(traced, word)
 				items = r.declareWord(&d, items, word)
 			}
 			continue
 		}
 		if as.Naked && as.Index == nil {
+			traced = append(traced, as.Name.Value)
 			items = r.declareWord(&d, items, as.Name.Value)
 		} else {
 			item := declared{name: as.Name.Value, assign: as, set: !as.Naked, append: as.Append}
 			if as.Array == nil && as.Index == nil { // expanded before the builtin runs
 				item.assign, item.value = nil, r.assignedText(as.Value)
+				traced = append(traced, as.Name.Value+map[bool]string{true: "+=", false: "="}[as.Append]+item.value)
+			} else {
+				r.traceCompound(textOf(as))
+				traced = append(traced, as.Name.Value)
 			}
 			items = append(items, item)
 		}
@@ -72,8 +79,11 @@ func (r *runner) declare(cm *syntax.DeclClause) {
 	if r.flow != flowNext {
 		return
 	}
-	if r.opts.xtrace {
-		r.traceText(r.command())
+	r.trace(traced)
+	for _, item := range items {
+		if (d.variant == "export" || d.variant == "readonly") && item.set && item.assign == nil && !r.dash {
+			r.traceCompound(item.name + "=" + traceQuote(item.value))
+		}
 	}
 	r.status = 0
 	r.applyDeclaration(d, items)

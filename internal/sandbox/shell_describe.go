@@ -75,13 +75,19 @@ func (r *runner) commandBuiltin(args []string) {
 		r.hashBuiltin(flags, args)
 		return
 	}
+	any := false
 	for _, name := range args {
-		if !r.describe(how, flags, name) {
+		if r.describe(how, flags, name) {
+			any = true
+		} else {
 			r.status = 1
 			if how == "command" && r.dash || how == "type" && r.dash {
 				r.status = 127
 			}
 		}
+	}
+	if how == "command" && any && !r.dash {
+		r.status = 0
 	}
 }
 

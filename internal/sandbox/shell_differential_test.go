@@ -37,9 +37,7 @@ func TestMatchesRealShells(t *testing.T) {
 			name, _, _ := strings.Cut(file, "_")
 			shell := testenv.Need(t, name)
 			if name == "bash" {
-				if out, err := exec.CommandContext(t.Context(), shell, "-c", "echo ${BASH_VERSION%.*}").Output(); err != nil || strings.TrimSpace(string(out)) < "5.2" {
-					t.Skipf("bash is version %q, older than the 5.2 that the machine has", out)
-				}
+				shell = needBash(t)
 			}
 			scripts := splitScripts(t, file+".txt")
 			if len(scripts) < least {
@@ -49,17 +47,10 @@ func TestMatchesRealShells(t *testing.T) {
 			for _, script := range scripts {
 				t.Run("", func(t *testing.T) {
 					t.Parallel()
-					want, wantStatus := runReal(t, shell, script)
-					h := boot(t, sandbox.Options{FS: base.FS().Clone()})
-					if err := h.FS().MkdirAll("/work", 0o755); err != nil {
-						t.Fatal(err)
-					}
-					if err := h.FS().WriteFile("/work/script", []byte(script), 0o644); err != nil {
-						t.Fatal(err)
-					}
-					got := run(t, h, sandbox.Exec{Line: "umask 022; cd /work && unset PWD OLDPWD && exec " + name + " ./script one 'two words'"})
-					if out := comparable(got.out, "/work"); out != want || got.status != wantStatus {
-						t.Errorf("%s\ngot status %d, output\n%serrors\n%swant status %d, output\n%s", script, got.status, out, got.err, wantStatus, want)
+					real := realRun(t, shell, script)
+					got := sandboxRun(t, base, name, script)
+					if out := comparable(got.out, "/work"); out != real.out || got.status != real.status {
+						t.Errorf("%s\ngot status %d, output\n%serrors\n%swant status %d, output\n%s", script, got.status, out, got.err, real.status, real.out)
 					}
 				})
 			}
@@ -67,10 +58,53 @@ func TestMatchesRealShells(t *testing.T) {
 	}
 }
 
-func runReal(t *testing.T, shell, script string) (string, int) {
+// TestMessagesMatchBash compares the standard error as well: traces of set -x, syntax
+// errors, and the messages of builtins and of commands.
+func TestMessagesMatchBash(t *testing.T) {
+	t.Parallel()
+	shell := needBash(t)
+	base := boot(t, sandbox.Options{})
+	for _, script := range append(splitScripts(t, "bash_messages.txt"), splitScripts(t, "bash_commands.txt")...) {
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			real := realRun(t, shell, script)
+			got := sandboxRun(t, base, "bash", script)
+			if out, errs := comparable(got.out, "/work"), comparable(got.err, "/work"); out != real.out || errs != real.err || got.status != real.status {
+				t.Errorf("%s\ngot status %d, output\n%serrors\n%swant status %d, output\n%serrors\n%s", script, got.status, out, errs, real.status, real.out, real.err)
+			}
+		})
+	}
+}
+
+// needBash returns the bash of this computer if it is not older than that of the
+// machines.
+func needBash(t *testing.T) string {
+	t.Helper()
+	shell := testenv.Need(t, "bash")
+	if out, err := exec.CommandContext(t.Context(), shell, "-c", "echo ${BASH_VERSION%.*}").Output(); err != nil || strings.TrimSpace(string(out)) < "5.2" {
+		t.Skipf("bash is version %q, older than the 5.2 that the machine has", out)
+	}
+	return shell
+}
+
+// sandboxRun runs a script on a machine with a copy of the disk of base.
+func sandboxRun(t *testing.T, base *sandbox.Host, shell, script string) result {
+	t.Helper()
+	h := boot(t, sandbox.Options{FS: base.FS().Clone()})
+	if err := h.FS().MkdirAll("/work", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.FS().WriteFile("/work/script", []byte(script+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return run(t, h, sandbox.Exec{Line: "umask 022; cd /work && unset PWD OLDPWD && export LC_ALL=C.UTF-8 && exec " + shell + " ./script one 'two words'"})
+}
+
+// realRun runs a script in a shell of this computer.
+func realRun(t *testing.T, shell, script string) result {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "script"), []byte(script), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "script"), []byte(script+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -78,16 +112,13 @@ func runReal(t *testing.T, shell, script string) (string, int) {
 	cmd := exec.CommandContext(ctx, shell, "./script", "one", "two words")
 	cmd.Dir = dir
 	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/root", "USER=root", "LC_ALL=C.UTF-8", "TZ=UTC"}
-	var out bytes.Buffer
-	cmd.Stdout = &out
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		return comparable(out.String(), dir), exit.ExitCode()
-	}
-	if err != nil {
+	if _, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
 		t.Fatal(err)
 	}
-	return comparable(out.String(), dir), 0
+	return result{comparable(out.String(), dir), comparable(errs.String(), dir), cmd.ProcessState.ExitCode()}
 }
 
 var processIDs = regexp.MustCompile(`\bpid [0-9]+`)

@@ -47,7 +47,7 @@ func (r *runner) printf(args []string) {
 		p := r.goProcess(append([]string{"printf"}, args[3:]...))
 		var b strings.Builder
 		p.Stdout = &b
-		r.status = printf(r.ctx, p)
+		r.status = r.formatted(p)
 		if !validName(name) {
 			r.fail(2, "printf: `%s': not a valid identifier", args[2])
 		} else if element {
@@ -57,5 +57,22 @@ func (r *runner) printf(args []string) {
 		}
 		return
 	}
-	r.status = printf(r.ctx, r.goProcess(args))
+	switch {
+	case !r.dash && len(args) == 2 && args[1] == "-v":
+		r.errorf("printf: -v: option requires an argument")
+		fallthrough
+	case !r.dash && len(args) == 1:
+		r.errf("printf: usage: printf [-v var] format [arguments]\n")
+		r.status = 2
+	default:
+		r.status = r.formatted(r.goProcess(args))
+	}
+}
+
+// formatted runs printf with the messages of bash.
+func (r *runner) formatted(p *Process) int {
+	if r.dash {
+		return printf(r.ctx, p)
+	}
+	return printFormat(p, r.errorf)
 }

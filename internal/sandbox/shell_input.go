@@ -65,7 +65,13 @@ func (r *runner) runLines(in *scriptReader, name string, ran int) (again *script
 			lines--
 			continue
 		}
-		in.stopped = !r.runLine(stmts, err, name)
+		if closed, warning := in.closeHeredoc(err); closed != nil {
+			r.errf("%s: %s\n", name, warning)
+			again, in.stopped = closed, true
+			lines--
+			continue
+		}
+		in.stopped = !r.runLine(in, stmts, err, name)
 	}
 	return again, lines
 }
@@ -121,12 +127,12 @@ func quoteKey(script []byte, at int) ([]byte, bool) {
 }
 
 // runLine runs the commands of a line and reports whether the script goes on.
-func (r *runner) runLine(stmts []*syntax.Stmt, err error, name string) bool {
+func (r *runner) runLine(in *scriptReader, stmts []*syntax.Stmt, err error, name string) bool {
 	if err == nil {
 		err = r.check(stmts)
 	}
 	if err != nil {
-		r.syntaxError(name, err)
+		r.syntaxError(name, in, err)
 		r.status, r.flow = 2, flowExit
 		return false
 	}
@@ -145,7 +151,8 @@ func (r *runner) eval(text, what string) {
 	if !r.enter() {
 		return
 	}
-	defer func() { r.depth-- }()
+	r.traced++
+	defer func() { r.depth--; r.traced-- }()
 	parser := syntax.NewParser(syntax.Variant(syntax.LangBash))
 	in := &scriptReader{r: strings.NewReader(text), limit: maxFrames, room: r.room, keep: !r.dash}
 	file, err := parser.Parse(in, what)
@@ -156,7 +163,7 @@ func (r *runner) eval(text, what string) {
 		err = r.check(file.Stmts)
 	}
 	if err != nil {
-		r.syntaxError(what, err)
+		r.syntaxError(what, in, err)
 		r.status = 2
 		if !r.dash {
 			r.status = 1

@@ -8,12 +8,16 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-func (r *runner) syntaxError(name string, err error) {
+func (r *runner) syntaxError(name string, in *scriptReader, err error) {
 	if pe, ok := errors.AsType[syntax.ParseError](err); ok {
 		if r.dash {
 			r.errf("%s: %d: Syntax error: %s\n", r.name, pe.Pos.Line(), pe.Text)
 		} else {
-			r.errf("%s: line %d: syntax error: %s\n", name, pe.Pos.Line(), pe.Text)
+			before := 0
+			if name == "eval" {
+				name, before = r.name+": eval", int(r.line)-1
+			}
+			r.errf("%s\n", strings.ReplaceAll(name+": "+bashSyntaxError(pe, string(in.kept), before), "\x00", name+": "))
 		}
 		return
 	}
@@ -92,6 +96,9 @@ func (r *runner) command() string {
 			}
 			return b.String()
 		}
+	case *syntax.Subshell:
+		text := textOf(n)
+		return "( " + strings.TrimSpace(text[1:len(text)-1]) + " )"
 	case *syntax.ArithmCmd:
 		text := strings.TrimSuffix(strings.TrimPrefix(textOf(&syntax.ArithmCmd{X: n.X}), "(("), "))")
 		if n.X != nil && n.X.Pos().Offset() > n.Left.Offset()+2 {

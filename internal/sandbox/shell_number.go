@@ -27,7 +27,7 @@ func calculate(op syntax.BinAritOperator, a, b int64) (int64, error) {
 	case syntax.Quo, syntax.Rem:
 		switch {
 		case b == 0:
-			return 0, fmt.Errorf("%d: division by 0 (error token is %q)", a, "0")
+			return 0, errDivision
 		case a == math.MinInt64 && b == -1:
 			return map[bool]int64{true: a, false: 0}[op == syntax.Quo], nil
 		case op == syntax.Quo:

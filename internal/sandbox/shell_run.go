@@ -155,7 +155,14 @@ func (r *runner) cmd(cm syntax.Command) {
 	case *syntax.ArithmCmd:
 		r.at(cm)
 		r.debug()
-		n, ok := r.arith(cm.X)
+		if r.opts.xtrace {
+			text := arithText(cm.X)
+			if cm.X != nil {
+				text = gap(cm.Left.Offset()+2, cm.X.Pos().Offset()) + text + gap(cm.X.End().Offset(), cm.Right.Offset())
+			}
+			r.traceCompound("(( " + text + " ))")
+		}
+		n, ok := r.arithCommand("((", cm.X)
 		r.setStatus(map[bool]int{true: 0, false: 1}[ok && n != 0])
 		if r.flow == flowDiscard {
 			r.flow = flowNext
@@ -163,10 +170,17 @@ func (r *runner) cmd(cm syntax.Command) {
 		r.check1()
 	case *syntax.LetClause:
 		r.at(cm)
+		if r.opts.xtrace {
+			words := []string{"let"}
+			for _, x := range cm.Exprs {
+				words = append(words, arithText(x))
+			}
+			r.trace(words)
+		}
 		var n int64
 		for _, x := range cm.Exprs {
 			var ok bool
-			if n, ok = r.arith(x); !ok {
+			if n, ok = r.arithCommand("let", x); !ok {
 				n = 0
 				break
 			}

@@ -33,6 +33,9 @@ func (r *runner) simple(cm *syntax.CallExpr, redirs []*syntax.Redirect) {
 	}
 	name := args[0]
 	special := r.dash && specialBuiltin(name)
+	if len(cm.Assigns) == 0 {
+		r.trace(args) // to the standard error of the shell
+	}
 	undo, ok := r.redirect(redirs)
 	defer func() { undo() }()
 	if !ok {
@@ -59,7 +62,9 @@ func (r *runner) simple(cm *syntax.CallExpr, redirs []*syntax.Redirect) {
 			return
 		}
 	}
-	r.trace(args)
+	if len(cm.Assigns) > 0 {
+		r.trace(args)
+	}
 	r.call(args)
 	r.lastArg = args[len(args)-1]
 	if r.keepFDs {
@@ -154,6 +159,9 @@ func (r *runner) assignOne(as *syntax.Assign, set func(name, value string) bool)
 	}
 	switch {
 	case as.Array != nil:
+		if r.opts.xtrace {
+			r.traceText(textOf(as))
+		}
 		return r.assignArray(name, as.Array, as.Append, false)
 	case as.Index != nil:
 		index, ok := r.indexText(name, as.Index)
@@ -168,6 +176,9 @@ func (r *runner) assignOne(as *syntax.Assign, set func(name, value string) bool)
 			old, _ := r.element(r.lookup(name), r.evalIndex(name, index))
 			value = r.appended(name, old, value)
 		}
+		if r.opts.xtrace {
+			r.traceText(name + "[" + index + "]=" + traceQuote(value))
+		}
 		return r.assignElement(name, index, value)
 	}
 	value := r.assignedText(as.Value)
@@ -178,7 +189,11 @@ func (r *runner) assignOne(as *syntax.Assign, set func(name, value string) bool)
 		value = r.appended(name, r.get(name), value)
 	}
 	if r.opts.xtrace {
-		r.traceText(name + "=" + traceQuote(value))
+		if r.dash {
+			r.traceText(name + "=" + value)
+		} else {
+			r.traceText(name + "=" + traceQuote(value))
+		}
 	}
 	return set(name, value)
 }
@@ -284,7 +299,10 @@ func (r *runner) callFunction(f *function, args []string) {
 		r.returnTrap(returned)
 	}
 	r.stack = r.stack[:len(r.stack)-1]
-	r.line, r.node, r.lineBase = line, node, base
+	r.line, r.lineBase = line, base // BASH_COMMAND stays the last one of the function
+	if r.inTrap {
+		r.node = node
+	}
 	r.restoreLocalOptions()
 	for r.vars.temp { // cannot happen unless a scope was left by an error
 		r.dropScope()

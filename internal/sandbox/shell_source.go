@@ -51,7 +51,9 @@ func (r *runner) source(args []string) {
 	line, loops, base := r.line, r.loops, r.lineBase
 	r.loops, r.lineBase = 0, 0
 	r.stack = append(r.stack, frame{function: "source", file: name, called: line, sourced: true})
+	r.traced++
 	r.runInput(in, name)
+	r.traced--
 	r.stack = r.stack[:len(r.stack)-1]
 	r.depth--
 	r.line, r.loops, r.lineBase = line, loops, base

@@ -24,6 +24,7 @@ func (r *runner) substitute(cs *syntax.CmdSubst) string {
 	}
 	out := &capture{memory: r.p.Host.memory}
 	status := r.subshell(func(c *runner) {
+		c.traced++
 		c.fds.set(1, &stream{out: out, refs: 1})
 		if !r.dash && !r.shopts["inherit_errexit"] {
 			c.opts.errexit = false

@@ -58,6 +58,9 @@ func (t *testParser) run() bool {
 			return !t.run()
 		case w[0] == "(" && w[2] == ")":
 			return w[1] != ""
+		case !t.r.dash:
+			t.problem("%s: binary operator expected", w[1])
+			return false
 		}
 	case 4:
 		if w[0] == "!" {
@@ -67,7 +70,11 @@ func (t *testParser) run() bool {
 	}
 	holds := t.or()
 	if t.at < len(t.words) && !t.bad {
-		t.problem("%s: unexpected operator", "too many arguments")
+		if t.r.dash {
+			t.problem("%s: unexpected operator", t.words[0])
+		} else {
+			t.problem("too many arguments")
+		}
 	}
 	return holds
 }

@@ -140,6 +140,7 @@ func (r *runner) jobControl(args []string) {
 		flags := strings.Join(args[1:], "")
 		for i, j := range append(slices.Clone(r.inherited), r.jobs...) {
 			switch {
+			case j.waited:
 			case strings.Contains(flags, "r") && j.ended(), strings.Contains(flags, "s"):
 			case strings.Contains(flags, "p"):
 				if !j.ended() {

@@ -194,9 +194,6 @@ func df(_ context.Context, p *Process) int {
 	if bad != 0 {
 		return bad
 	}
-	if o.on("o") {
-		return p.fail(2, "option --output is not supported by this machine")
-	}
 	type row struct {
 		mounted
 		gib int
@@ -220,7 +217,21 @@ func df(_ context.Context, p *Process) int {
 	if o.on("T") {
 		kind = " Type"
 	}
-	p.print("Filesystem    ", kind, " ", head, " Used Available Use% Mounted on\n")
+	columns, chosen := o.value("o")
+	var table [][]string
+	heads := map[string]string{"source": "Filesystem", "fstype": "Type", "size": head, "used": "Used", "avail": "Avail", "pcent": "Use%", "target": "Mounted on"}
+	if chosen {
+		var titles []string
+		for column := range strings.SplitSeq(columns, ",") {
+			if heads[column] == "" {
+				return p.fail(2, "option --output: field %s is not supported by this machine", quote(column))
+			}
+			titles = append(titles, heads[column])
+		}
+		table = append(table, titles)
+	} else {
+		p.print("Filesystem    ", kind, " ", head, " Used Available Use% Mounted on\n")
+	}
 	for _, r := range rows {
 		var best string // the mount that contains the operand
 		for _, name := range names {
@@ -235,6 +246,23 @@ func df(_ context.Context, p *Process) int {
 		}
 		total := r.gib * 1024 * 1024 * 97 / 100
 		used := total * 24 / 100
+		if chosen {
+			show := func(kib int) string {
+				if o.on("h") {
+					return human(int64(kib) << 10)
+				}
+				return itoa(kib / unit)
+			}
+			cells := map[string]string{
+				"source": r.source, "fstype": r.kind, "size": show(total), "used": show(used), "avail": show(total - used), "pcent": "24%", "target": r.target,
+			}
+			var line []string
+			for column := range strings.SplitSeq(columns, ",") {
+				line = append(line, cells[column])
+			}
+			table = append(table, line)
+			continue
+		}
 		if o.on("T") {
 			kind = " " + r.kind
 		}
@@ -244,7 +272,34 @@ func df(_ context.Context, p *Process) int {
 		}
 		fprintf(p.Stdout, "%-14s%s %d %d %d 24%% %s\n", r.source, kind, total/unit, used/unit, (total-used)/unit, r.target)
 	}
+	p.printTable(table, func(column int) bool {
+		return slices.Contains([]string{"Filesystem", "Type", "Mounted on"}, table[0][column])
+	})
 	return 0
+}
+
+// printTable aligns the columns of lines: those that are text on the left.
+func (p *Process) printTable(table [][]string, isText func(column int) bool) {
+	var widths []int
+	for _, line := range table {
+		for i, cell := range line {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], len(cell))
+		}
+	}
+	for _, line := range table {
+		for i, cell := range line {
+			switch {
+			case !isText(i):
+				line[i] = padSpaces(cell, widths[i])
+			case i < len(line)-1:
+				line[i] = cell + strings.Repeat(" ", widths[i]-len(cell))
+			}
+		}
+		p.print(strings.Join(line, " "), "\n")
+	}
 }
 
 // chroot runs a command with another root directory. Commands implemented in Go are

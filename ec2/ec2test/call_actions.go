@@ -155,6 +155,7 @@ func ec2Table(k *catalog) map[string]action {
 		handle("CreateLaunchTemplateVersion", (*call).createTemplateVersion),
 		handle("ModifyLaunchTemplate", (*call).modifyTemplate),
 		handle("DeleteLaunchTemplate", (*call).deleteTemplate),
+		handle("DeleteLaunchTemplateVersions", (*call).deleteTemplateVersions),
 
 		handle("RequestSpotInstances", (*call).requestSpot),
 		handle("DescribeSpotInstanceRequests", (*call).describeSpot, k.spotRequests.names(true)...),

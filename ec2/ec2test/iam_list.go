@@ -39,8 +39,12 @@ func (c *call) getRole(in *roleInput) (*createRoleOutput, *ec2query.Error) {
 
 type iamListInput struct {
 	PathPrefix string
-	Marker     string
-	MaxItems   *int
+	iamPageInput
+}
+
+type iamPageInput struct {
+	Marker   string
+	MaxItems *int
 }
 
 // iamPage returns the account's entries of a list that in selects, sorted by name,

@@ -50,13 +50,19 @@ type roleListInput struct {
 	iamListInput
 }
 
+// rolePageInput holds the parameters of calls without PathPrefix.
+type rolePageInput struct {
+	roleInput
+	iamPageInput
+}
+
 type rolePoliciesOutput struct {
 	Names     ec2query.Members[string] `xml:"PolicyNames"`
 	Truncated bool                     `xml:"IsTruncated"`
 	Marker    string                   `xml:"Marker,omitempty"`
 }
 
-func (c *call) listRolePolicies(in *roleListInput) (*rolePoliciesOutput, *ec2query.Error) {
+func (c *call) listRolePolicies(in *rolePageInput) (*rolePoliciesOutput, *ec2query.Error) {
 	r, err := c.iamRole(in.RoleName)
 	if err != nil {
 		return nil, err
@@ -65,7 +71,7 @@ func (c *call) listRolePolicies(in *roleListInput) (*rolePoliciesOutput, *ec2que
 	for name := range r.policies {
 		names[c.account+" "+name] = name
 	}
-	found, next, err := iamPage(c, names, &in.iamListInput, func(string) string { return in.PathPrefix })
+	found, next, err := iamPage(c, names, &iamListInput{iamPageInput: in.iamPageInput}, func(string) string { return "" })
 	return &rolePoliciesOutput{ec2query.MembersOf(found...), next != "", next}, err
 }
 
@@ -145,7 +151,7 @@ func (c *call) listAttachedRolePolicies(in *roleListInput) (*attachedOutput, *ec
 	return &attachedOutput{ec2query.MembersOf(found...), next != "", next}, err
 }
 
-func (c *call) listProfilesForRole(in *roleListInput) (*listProfilesOutput, *ec2query.Error) {
+func (c *call) listProfilesForRole(in *rolePageInput) (*listProfilesOutput, *ec2query.Error) {
 	r, err := c.iamRole(in.RoleName)
 	if err != nil {
 		return nil, err
@@ -156,7 +162,7 @@ func (c *call) listProfilesForRole(in *roleListInput) (*listProfilesOutput, *ec2
 			all[key] = p
 		}
 	}
-	found, next, err := iamPage(c, all, &in.iamListInput, func(p *profile) string { return p.path })
+	found, next, err := iamPage(c, all, &iamListInput{iamPageInput: in.iamPageInput}, func(p *profile) string { return p.path })
 	return &listProfilesOutput{ec2query.MapMembers(found, (*profile).xml), next != "", next}, err
 }
 

@@ -11,6 +11,15 @@ type metadataOptionsInput struct {
 	metadataParams
 }
 
+// check checks the hop limit; the other options are checked when they are parsed.
+func (m *metadataParams) check() *ec2query.Error {
+	const most = 64
+	if hops := m.HTTPPutResponseHopLimit; hops != nil && (*hops < 1 || *hops > most) {
+		return ec2query.InvalidValue("httpPutResponseHopLimit", intText(hops), "Expecting a value between 1 and 64.")
+	}
+	return nil
+}
+
 type metadataOptionsOutput struct {
 	Instance string      `xml:"instanceId"`
 	Options  metadataXML `xml:"instanceMetadataOptions"`
@@ -22,9 +31,8 @@ func (c *call) modifyMetadataOptions(in *metadataOptionsInput) (*metadataOptions
 	if err != nil {
 		return nil, err
 	}
-	const mostHops = 64
-	if hops := in.HTTPPutResponseHopLimit; hops != nil && (*hops < 1 || *hops > mostHops) {
-		return nil, ec2query.InvalidValue("httpPutResponseHopLimit", intText(hops), "Expecting a value between 1 and 64.")
+	if err := in.check(); err != nil {
+		return nil, err
 	}
 	if in.metadataParams == (metadataParams{}) {
 		return nil, ec2query.InvalidCombination("At least one instance metadata option must be specified")

@@ -198,6 +198,11 @@ func (c *call) planLaunch(in *runInstancesInput) (*launchPlan, *ec2query.Error) 
 	if p.specs, err = tagSpecs(in.TagSpecification, "instance", "volume", "network-interface", "spot-instances-request"); err != nil {
 		return nil, err
 	}
+	if in.MetadataOptions != nil {
+		if err := in.MetadataOptions.check(); err != nil {
+			return nil, err
+		}
+	}
 	if in.MetadataOptions != nil && in.MetadataOptions.InstanceMetadataTags == "enabled" {
 		if err := checkMetadataTags(slices.Sorted(maps.Keys(p.specs["instance"]))); err != nil {
 			return nil, err

@@ -266,6 +266,8 @@ func (c *call) createGroup(in *createGroupInput) (*createGroupOutput, *ec2query.
 	switch {
 	case len(in.GroupName) > 255 || !plainText(in.GroupName):
 		return nil, ec2query.InvalidValue("groupName", in.GroupName, "Character sets beyond ASCII or more than 255 characters are not supported.")
+	case in.GroupName == "default":
+		return nil, ec2query.Errorf("InvalidParameterValue", "Cannot use reserved security group name: default")
 	case isID && name != "":
 		return nil, ec2query.InvalidValue("groupName", in.GroupName, "Group names may not be in the format sg-*.")
 	case len(in.GroupDescription) > 255 || !plainText(in.GroupDescription):

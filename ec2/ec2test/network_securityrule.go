@@ -2,6 +2,7 @@ package ec2test
 
 import (
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/bakestone-go/bakestone/internal/ec2query"
@@ -129,8 +130,16 @@ func (p ipPermissionParam) shape() (*rule, *ec2query.Error) {
 		r.protocol = "udp"
 	case "1":
 		r.protocol = "icmp"
+	case "58":
+		r.protocol = "icmpv6"
 	case "all":
 		r.protocol = "-1"
+	case "-1", "tcp", "udp", "icmp", "icmpv6":
+	default:
+		const highest = 255
+		if n, err := strconv.Atoi(r.protocol); err != nil || n < 0 || n > highest {
+			return nil, ec2query.Errorf("InvalidParameterValue", "Invalid value '%s' for IP protocol. Unknown protocol.", p.IPProtocol)
+		}
 	}
 	if r.protocol != "tcp" && r.protocol != "udp" {
 		if p.FromPort != nil && p.ToPort != nil && strings.HasPrefix(r.protocol, "icmp") {

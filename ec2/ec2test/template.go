@@ -15,7 +15,8 @@ type template struct {
 	base
 
 	name           string
-	versions       []*templateVersion // by number, from 1
+	versions       []*templateVersion // by number; never empty
+	made           int                // the number of the last one made, which may be gone
 	defaultVersion int                // number
 }
 
@@ -95,13 +96,23 @@ func (t *template) version(which string) (*templateVersion, *ec2query.Error) {
 	case "$Latest":
 		return t.versions[len(t.versions)-1], nil
 	case "$Default":
-		return t.versions[t.defaultVersion-1], nil
+		return t.numbered(t.defaultVersion), nil
 	}
-	n, err := strconv.Atoi(which)
-	if err != nil || n < 1 || n > len(t.versions) {
-		return nil, ec2query.Errorf("InvalidLaunchTemplateId.VersionNotFound", "Could not find launch template version %s of %s", which, t.id)
+	if n, err := strconv.Atoi(which); err == nil {
+		if v := t.numbered(n); v != nil {
+			return v, nil
+		}
 	}
-	return t.versions[n-1], nil
+	return nil, ec2query.Errorf("InvalidLaunchTemplateId.VersionNotFound", "Could not find launch template version %s of %s", which, t.id)
+}
+
+// numbered returns the version with a number, or nil.
+func (t *template) numbered(n int) *templateVersion {
+	at, ok := slices.BinarySearchFunc(t.versions, n, func(v *templateVersion, n int) int { return v.number - n })
+	if !ok {
+		return nil
+	}
+	return t.versions[at]
 }
 
 type templateXML struct {
@@ -115,7 +126,7 @@ type templateXML struct {
 }
 
 func (c *call) templateXML(t *template) templateXML {
-	return templateXML{t.id, t.name, ec2query.FormatTime(t.created), t.versions[0].by, t.defaultVersion, len(t.versions), t.tags.optional(c.now)}
+	return templateXML{t.id, t.name, ec2query.FormatTime(t.created), t.versions[0].by, t.defaultVersion, t.versions[len(t.versions)-1].number, t.tags.optional(c.now)}
 }
 
 type templateVersionXML struct {

@@ -47,7 +47,7 @@ func (c *call) createTemplate(in *createTemplateInput) (*templateOutput, *ec2que
 		return nil, err
 	}
 	v.number, v.description = 1, in.VersionDescription
-	t := &template{base: c.newBase(templateKind(), specs["launch-template"]), name: in.LaunchTemplateName, versions: []*templateVersion{v}, defaultVersion: 1}
+	t := &template{base: c.newBase(templateKind(), specs["launch-template"]), name: in.LaunchTemplateName, versions: []*templateVersion{v}, defaultVersion: 1, made: 1}
 	c.templates.put(t)
 	c.rememberToken(in.ClientToken, t.id)
 	return &templateOutput{c.templateXML(t)}, nil
@@ -95,7 +95,8 @@ func (c *call) createTemplateVersion(in *createTemplateVersionInput) (*templateV
 	if err := c.checkDryRun(); err != nil {
 		return nil, err
 	}
-	v.number, v.description = len(t.versions)+1, in.VersionDescription
+	t.made++
+	v.number, v.description = t.made, in.VersionDescription
 	t.versions = append(t.versions, v)
 	c.rememberToken(in.ClientToken, strconv.Itoa(v.number))
 	return &templateVersionOutput{t.versionXML(v)}, nil
@@ -270,7 +271,7 @@ func (t *template) wanted(in *describeTemplateVersionsInput) ([]versionOf, *ec2q
 			}
 		}
 	}
-	low, high := 1, len(t.versions)
+	low, high := 1, t.made
 	for _, limit := range []struct {
 		text string
 		into *int

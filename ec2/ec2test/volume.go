@@ -77,6 +77,28 @@ func (p ebsParams) check() *ec2query.Error {
 	return nil
 }
 
+// checkSize checks the size of a volume and its IOPS against the limits of its type.
+func (v *volume) checkSize(iops *int) *ec2query.Error {
+	limits := map[string]struct{ least, most, leastIOPS, mostIOPS, perGiB int }{
+		"standard": {1, 1024, 0, 0, 0}, "gp2": {1, 16384, 0, 0, 0}, "gp3": {1, 65536, 3000, 80000, 500},
+		"io1": {4, 16384, 100, 64000, 50}, "io2": {4, 65536, 100, 256000, 1000}, "st1": {125, 16384, 0, 0, 0}, "sc1": {125, 16384, 0, 0, 0},
+	}
+	l, ok := limits[v.kind]
+	switch {
+	case !ok:
+		return nil
+	case v.sizeGiB < l.least || v.sizeGiB > l.most:
+		return ec2query.Errorf("InvalidParameterValue", "Invalid volume size %dGiB for volume type %s. The size must be between %d and %d GiB.", v.sizeGiB, v.kind, l.least, l.most)
+	case iops == nil || l.mostIOPS == 0:
+		return nil
+	case *iops < l.leastIOPS || *iops > l.mostIOPS:
+		return ec2query.Errorf("InvalidParameterValue", "Invalid iops %d for volume type %s. It must be between %d and %d.", *iops, v.kind, l.leastIOPS, l.mostIOPS)
+	case *iops > max(l.leastIOPS, v.sizeGiB*l.perGiB):
+		return ec2query.Errorf("InvalidParameterValue", "Iops to volume size ratio of %f is too high; maximum is %f", float64(*iops)/float64(v.sizeGiB), float64(l.perGiB))
+	}
+	return nil
+}
+
 // rates sets the given rates, or the defaults of the volume's type.
 func (v *volume) rates(iops, throughput *int) {
 	switch v.kind {

@@ -156,6 +156,9 @@ func (c *call) planVolume(m mapping, img *image) (*volumePlan, *ec2query.Error) 
 	if p.VolumeSize != nil {
 		v.sizeGiB = *p.VolumeSize
 	}
+	if err := v.checkSize(p.Iops); err != nil {
+		return nil, err
+	}
 	v.kmsKey, plan.keyStatus = c.encryption(encrypted, key)
 	v.encrypted = v.kmsKey != ""
 	if plan.keyStatus == keyUsable {

@@ -155,6 +155,9 @@ func (v *volume) reshaped(in *modifyVolumeInput) (volumeShape, *ec2query.Error) 
 		setIf(&p.Iops, cmp.Or(in.Iops, &v.iops))
 		setIf(&p.Throughput, cmp.Or(in.Throughput, &v.throughput))
 	}
+	if err := next.checkSize(p.Iops); err != nil {
+		return volumeShape{}, err
+	}
 	next.rates(p.Iops, p.Throughput)
 	return next.shape(), nil
 }

@@ -87,7 +87,7 @@ func images() []step {
 func disks() []step {
 	const create = "ec2 create-volume --availability-zone us-east-1a "
 	return []step{
-		run("create", create+"--size 4 --volume-type gp3 --iops 4000 --throughput 200 --tag-specifications ResourceType=volume,Tags=[{Key=a,Value=b}]").save("volume", "VolumeId"),
+		run("create", create+"--size 8 --volume-type gp3 --iops 4000 --throughput 200 --tag-specifications ResourceType=volume,Tags=[{Key=a,Value=b}]").save("volume", "VolumeId"),
 		run("volume", "ec2 describe-volumes --volume-ids $volume").waitFor("Volumes[0].State", "available"),
 		run("by tag", "ec2 describe-volumes --filters Name=tag:a,Values=b Name=status,Values=available --query Volumes[].VolumeId"),
 		run("no size", create),

@@ -43,7 +43,8 @@ func serve(t *testing.T, hello string, replies ...string) string {
 			}
 			_, _ = c.Write([]byte(reply))
 		}
-		in.Scan() // until the client hangs up
+		for in.Scan() { // until the client hangs up
+		}
 	}()
 	t.Cleanup(func() {
 		_ = l.Close()

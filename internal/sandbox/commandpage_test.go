@@ -137,8 +137,8 @@ func readCode(t *testing.T) *sourceCode {
 			}
 		}
 	}
-	for _, table := range []string{"builtin", "fileBuiltin", "textBuiltin", "filterBuiltin", "systemBuiltin", "adminBuiltin", "smallBuiltin"} {
-		if f := c.functions[table]; f != nil {
+	for name, f := range c.functions {
+		if strings.HasSuffix(strings.ToLower(name), "builtin") && f.Type.Results != nil && fmt.Sprint(f.Type.Results.List[0].Type) == "Command" {
 			c.cases(f)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"hash"
 	"io"
+	"math"
 	"strings"
 
 	"golang.org/x/crypto/blake2b"
@@ -133,30 +134,30 @@ func hexdump(_ context.Context, p *Process) int {
 	if bad != 0 {
 		return bad
 	}
-	in := &fileSequence{p: p, names: names}
-	defer in.close()
-	data, err := p.readAll(in)
-	if err != nil {
-		return p.fail(1, "%s", errText(err))
-	}
-	if in.status != 0 {
-		return in.status
-	}
-	from := 0
+	from, most := 0, math.MaxInt
 	if text, given := o.value("s"); given {
 		var ok bool
 		if from, ok = number(text); !ok {
 			return p.fail(1, "failed to parse offset: %s", quote(text))
 		}
 	}
-	data = data[min(from, len(data)):]
 	if text, given := o.value("n"); given {
 		n, ok := number(text)
 		if !ok {
 			return p.fail(1, "failed to parse length: %s", quote(text))
 		}
-		data = data[:min(n, len(data))]
+		most = from + min(n, math.MaxInt-from) // the input may be endless
 	}
+	in := &fileSequence{p: p, names: names}
+	defer in.close()
+	data, err := p.readAll(io.LimitReader(in, int64(most)))
+	if err != nil {
+		return p.fail(1, "%s", errText(err))
+	}
+	if in.status != 0 {
+		return in.status
+	}
+	data = data[min(from, len(data)):]
 	canonical := o.on("C") || p.name() == "hd"
 	before, squeezed := "", false
 	for at := 0; at < len(data); at += 16 {

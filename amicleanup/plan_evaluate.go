@@ -236,6 +236,14 @@ func (e *evaluation) group(items []Item, g *Group, others ...Reason) []Item {
 		for _, text := range e.untouchable(img) {
 			add(img, Reason{Text: text, passive: true})
 		}
+		for _, m := range e.policy.Remove {
+			if m.unclear == nil {
+				continue
+			}
+			if text := m.unclear(img); text != "" {
+				add(img, Reason{Text: text, Retention: true})
+			}
+		}
 	}
 	for i, rule := range e.policy.Keep {
 		for _, r := range rule.Keep(g) {

@@ -12,23 +12,31 @@ import (
 type Match struct {
 	name string
 	of   func(img *Image, now time.Time) bool
+
+	// unclear, if not nil, returns why an image stays because of something that could not
+	// be read, or "".
+	unclear func(img *Image) string
 }
 
 // NewMatch returns a match for the images for which of returns true at the time
 // of the plan. The name identifies it in plans.
-func NewMatch(name string, of func(img *Image, now time.Time) bool) Match { return Match{name, of} }
+func NewMatch(name string, of func(img *Image, now time.Time) bool) Match {
+	return Match{name: name, of: of}
+}
 
 // String returns the match's name: `DeleteAfter("delete-after")`.
 func (m Match) String() string { return m.name }
 
 // DeleteAfter matches images whose tag holds a time that has passed, in RFC 3339
-// or as a date: 2026-01-31 passes at the end of that day in UTC. A tag that does
-// not hold a time matches nothing.
+// or as a date: 2026-01-31 passes at the end of that day in UTC. A tag that holds
+// something else keeps the image, unless another match asks for it.
 func DeleteAfter(tag string) Match {
-	return NewMatch(fmt.Sprintf("DeleteAfter(%q)", tag), func(img *Image, now time.Time) bool {
+	m := NewMatch(fmt.Sprintf("DeleteAfter(%q)", tag), func(img *Image, now time.Time) bool {
 		at, err := parseUntil(img.Tags[tag])
 		return err == nil && !now.Before(at)
 	})
+	m.unclear = func(img *Image) string { return invalidTime(img, tag) }
+	return m
 }
 
 // Abandoned matches the images of families that are no longer built, by patterns

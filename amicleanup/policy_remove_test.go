@@ -87,3 +87,23 @@ func TestMarkedKeys(t *testing.T) {
 		t.Errorf("removals (-want +got):\n%s", diff)
 	}
 }
+
+// A tag with an unreadable time keeps the image, and the plan says so.
+func TestDeleteAfterInvalidTime(t *testing.T) {
+	f := newFake()
+	f.series("web", 5)
+	for i, value := range []string{"31.12.2020", "never", "", "2020-12-31"} {
+		f.set(fmt.Sprint("ami-web", i), func(img *ec2types.Image) { img.Tags = tags("delete-after", value) })
+	}
+	c := cleaner(f, amicleanup.Newest(1))
+	c.Policy.Remove = []amicleanup.Match{amicleanup.DeleteAfter("delete-after"), amicleanup.WithID("ami-web1")}
+	plan := mustPlan(t, c)
+	if diff := cmp.Diff([]string{"ami-web1", "ami-web3"}, removals(plan)); diff != "" {
+		t.Errorf("removals (-want +got):\n%s", diff)
+	}
+	for image, want := range map[string]string{"ami-web0": `delete-after="31.12.2020"`, "ami-web2": `delete-after=""`} {
+		if got := why(plan, image); got != "has an invalid time in tag "+want {
+			t.Errorf("%s is kept because it %q, want its tag %s", image, got, want)
+		}
+	}
+}

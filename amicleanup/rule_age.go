@@ -98,13 +98,22 @@ func KeepUntil(tag string) Rule {
 			until, err := parseUntil(value)
 			switch {
 			case err != nil:
-				kept = append(kept, Reason{ImageID: img.ID, Text: fmt.Sprintf("has an invalid time in tag %s=%q", tag, value)})
+				kept = append(kept, Reason{ImageID: img.ID, Text: invalidTime(img, tag)})
 			case g.Now.Before(until):
 				kept = append(kept, Reason{ImageID: img.ID, Text: fmt.Sprintf("is to be kept until %s by its tag %s", timeText(until), tag)})
 			}
 		}
 		return kept
 	})
+}
+
+// invalidTime returns why an image stays whose tag does not hold a time, or "".
+func invalidTime(img *Image, tag string) string {
+	value, ok := img.Tags[tag]
+	if _, err := parseUntil(value); !ok || err == nil {
+		return ""
+	}
+	return fmt.Sprintf("has an invalid time in tag %s=%q", tag, value)
 }
 
 func parseUntil(value string) (time.Time, error) {

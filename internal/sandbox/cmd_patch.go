@@ -298,6 +298,9 @@ func (c *patcher) patchFile() error {
 	}
 	result, err := c.hunks(run)
 	if err != nil {
+		if c.output != "" {
+			c.outputText.WriteString(run.out.String())
+		}
 		return err
 	}
 	if !c.skip {

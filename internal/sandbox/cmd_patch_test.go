@@ -1,6 +1,7 @@
 package sandbox_test
 
 import (
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -18,7 +19,10 @@ find . -type f ! -name script | LC_ALL=C sort | while IFS= read -r f; do stat -c
 func TestPatchMatchesGNU(t *testing.T) {
 	t.Parallel()
 	shell := needBash(t)
-	testenv.Need(t, "patch")
+	program := testenv.Need(t, "patch")
+	if out, err := exec.CommandContext(t.Context(), program, "--version").Output(); err != nil || !strings.HasPrefix(string(out), "GNU patch 2.7") {
+		t.Skipf("patch is %.30q, not GNU patch 2.7", out)
+	}
 	testenv.Need(t, "diff")
 	base := boot(t, sandbox.Options{})
 	for _, script := range splitScripts(t, "patch.txt") {

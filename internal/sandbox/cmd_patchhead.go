@@ -42,8 +42,8 @@ type headReader struct {
 	strip int
 
 	afterStars bool // the previous line begins a hunk of a context diff
-	command    int  // the line number of the first command of a normal or ed diff, or 0
-	edCommand  bool // it is one of ed
+	command    bool // there was a command of a normal or ed diff
+	edCommand  bool // the first one was of ed
 	wasCommand bool // the previous line is one
 }
 
@@ -54,25 +54,21 @@ func (r *patchReader) head(strip int, named bool) patchHead {
 	hr := headReader{patchReader: r, strip: strip}
 	need := !named
 	for {
-		start, before := r.at, r.line
+		start := r.at
 		full := r.next(0, false, false)
 		line := strings.TrimLeft(full, " \tX")
 		indent := columns(full[:len(full)-len(line)])
 		known, kind := hr.line(line, strings.HasSuffix(full, "\r\n"), full == "", !need)
 		need = need && !known
-		switch {
-		case kind != "":
-			if kind == unifiedDiff && line != "" {
-				r.indent = indent
-			}
-			r.at, r.line = start, before
-		case full != "":
+		if kind == "" && full != "" {
 			continue
 		}
-		hr.h.kind, hr.h.line = kind, r.line+1
-		if hr.command > 0 && kind != unifiedDiff {
-			hr.h.line = hr.command
+		if kind == unifiedDiff {
+			r.indent = indent
 		}
+		hr.h.kind, hr.h.line = kind, r.line
+		r.at = start
+		r.line--
 		return hr.h
 	}
 }
@@ -90,7 +86,7 @@ func columns(space string) int {
 
 var (
 	normalCommand = regexp.MustCompile(`^[0-9][0-9,]*[acd][0-9,]*[ \t]*\r?\n$`)
-	edCommand     = regexp.MustCompile(`^([0-9]+(,[0-9]+)?[acd]|[0-9]*s/.*)\r?\n$`)
+	edCommand     = regexp.MustCompile(`^[0-9]*(,[0-9]*)?([acdi]|s/.*)\r?\n$`)
 )
 
 // line reads a line without its indentation. It reports whether the line belongs to a
@@ -99,8 +95,8 @@ func (r *headReader) line(line string, cr, end, anyKind bool) (known bool, kind 
 	h := &r.h
 	stars, wasCommand := r.afterStars, r.wasCommand
 	r.wasCommand = normalCommand.MatchString(line)
-	if ed := edCommand.MatchString(line); anyKind && r.command == 0 && (ed || r.wasCommand) {
-		r.command, r.edCommand = r.patchReader.line, ed
+	if ed := edCommand.MatchString(line); anyKind && !r.command && (ed || r.wasCommand) {
+		r.command, r.edCommand = true, ed
 	}
 	switch rest := ""; {
 	case end && h.extends:
@@ -112,10 +108,10 @@ func (r *headReader) line(line string, cr, end, anyKind bool) (known bool, kind 
 		r.file(rest, oldFile)
 		known = true
 	case cutPrefix(line, "+++ ", &rest):
-		r.file(rest, newFile)
+		r.file(rest, oldFile) // exchanged below
 		known, r.stripCR = true, cr
 	case cutPrefix(line, "--- ", &rest):
-		r.file(rest, oldFile)
+		r.file(rest, newFile)
 		known, r.stripCR = true, cr
 	case cutPrefix(line, "Index:", &rest):
 		r.file(rest, indexFile)
@@ -139,6 +135,11 @@ func (r *headReader) line(line string, cr, end, anyKind bool) (known bool, kind 
 	r.afterStars = strings.HasPrefix(line, "********")
 	switch {
 	case strings.HasPrefix(line, "@@ -"):
+		// As in the real one, where a patch has "diff --git" and then /dev/null, the
+		// name that is missing becomes that of the other side.
+		h.names[0], h.names[1] = h.names[1], h.names[0]
+		h.stamps[0], h.stamps[1] = h.stamps[1], h.stamps[0]
+		h.epoch[0], h.epoch[1] = h.epoch[1], h.epoch[0]
 		for i, mark := range []string{"@@ -", " +"} {
 			_, after, _ := strings.Cut(line, mark)
 			if n := strings.TrimLeft(after, "0123456789"); strings.HasPrefix(after, "0") && len(after)-len(n) == 1 {
@@ -259,7 +260,6 @@ func (r *headReader) file(text string, which int) {
 		return
 	}
 	if name == "/dev/null" {
-		r.h.names[which] = ""
 		if which != indexFile {
 			r.h.epoch[which] = true
 		}

@@ -196,7 +196,7 @@ func (c *patcher) target() (out, title string, err error) {
 	}
 	out = c.in
 	before, after := c.head.names[c.side(false)], c.head.names[c.side(true)]
-	moved, copied := c.head.moved, c.head.copied && !c.reverse
+	moved, copied := c.head.moved, c.head.copied
 	switch {
 	case c.output != "":
 		out = c.output
@@ -207,9 +207,9 @@ func (c *patcher) target() (out, title string, err error) {
 	case c.output == "" && moved && out == c.in:
 		title = fmt.Sprintf(" (already renamed from %s)", patchQuote(before))
 	case out == c.in:
-	case c.output == "" && moved:
+	case moved:
 		title = fmt.Sprintf(" (renamed from %s)", patchQuote(c.in))
-	case c.output == "" && copied:
+	case copied:
 		title = fmt.Sprintf(" (copied from %s)", patchQuote(c.in))
 	default:
 		title = fmt.Sprintf(" (read from %s)", patchQuote(c.in))

@@ -138,6 +138,9 @@ func (r *patchReader) hunk(hold func(int) error) (*patchHunk, error) {
 	context, last := 0, head
 	for len(h.old) < olds || len(h.new) < news {
 		line := r.next(r.indent, r.stripCR, false)
+		if last = line; line == "" {
+			last = " \n"
+		}
 		const chopped = 3 // empty lines that may be missing at the end
 		switch {
 		case line == "" && news-len(h.new) > chopped:
@@ -153,11 +156,10 @@ func (r *patchReader) hunk(hold func(int) error) (*patchHunk, error) {
 		isOld, isNew := l.op != '+', l.op != '-'
 		switch {
 		case l.op != ' ' && l.op != '-' && l.op != '+', isOld && len(h.old) == olds, isNew && len(h.new) == news:
-			return nil, r.malformed(line)
+			return nil, r.malformed(last)
 		case (isOld && len(h.old) == olds-1 || isNew && len(h.new) == news-1) && r.incomplete():
 			l.text = strings.TrimSuffix(l.text, "\n")
 		}
-		last = line
 		const cost = 100 // of the slices below
 		if err := hold(cost); err != nil {
 			return nil, err

@@ -21,6 +21,8 @@ type patchWrite struct {
 	mode   fs.FileMode
 	from   *memfs.Info // the file that it replaces or removes, or nil
 	backup bool
+
+	unchanged bool // only the backup is made
 }
 
 // save writes the result of a patch.
@@ -36,7 +38,7 @@ func (c *patcher) save(run *patchRun, result *patchResult, out string) error {
 	empty := run.out.Len() == 0
 	if removed && !empty {
 		c.sayIf(!c.silent, "Not deleting file %s as content differs from patch\n", patchQuote(out))
-		result.mismatch, c.status = true, 1
+		c.status = 1
 	}
 	if c.dry {
 		c.sayIf(empty && (removed || c.o.on("E")) && c.verbose(), "Removing file %s\n", patchQuote(out))
@@ -58,12 +60,9 @@ func (c *patcher) save(run *patchRun, result *patchResult, out string) error {
 			w.mode &^= c.p.Umask
 		}
 	}
-	moved, copied := c.head.moved && out != c.in, c.head.copied && !c.reverse
+	moved, copied := c.head.moved && out != c.in, c.head.copied
 	if result.failed == result.count && !newMode && !moved && !copied {
-		if w.backup {
-			return c.keep(out, false)
-		}
-		return nil
+		w.unchanged = true
 	}
 	if c.head.git && c.head.missing[c.side(false)] != 2 {
 		c.queue = append(c.queue, w)
@@ -95,9 +94,12 @@ func (c *patcher) flush() error {
 // write replaces a file by a new one.
 func (c *patcher) write(w patchWrite) error {
 	if w.backup {
-		if err := c.keep(w.name, true); err != nil {
+		if err := c.keep(w.name, !w.unchanged); err != nil {
 			return err
 		}
+	}
+	if w.unchanged {
+		return nil
 	}
 	return c.create(w)
 }

@@ -118,6 +118,8 @@ func fileBuiltin(name string) Command {
 		return syncCommand
 	case "scp":
 		return scp
+	case "patch":
+		return patch
 	case "flock":
 		return flock
 	}

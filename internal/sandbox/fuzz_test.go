@@ -269,7 +269,7 @@ func FuzzJQ(f *testing.F) { fuzzPrograms(f, []string{"jq", "-R"}, jqPrograms()..
 func FuzzCommands(f *testing.F) {
 	commands := []string{
 		"date", "expr", "test", "find", "grep", "sort", "cut", "tr", "printf", "od", "xxd", "base64", "gzip", "stat", "chmod", "dd", "head", "tail", "split", "diff", "join", "column", "xargs",
-		"sha256sum", "md5sum", "useradd", "chown", "seq", "truncate", "install", "cp", "ls", "nl", "paste", "comm", "uniq", "wc", "rev", "tac", "cat", "ln", "touch", "mktemp", "env", "timeout", "kill", "ps", "pgrep", "sysctl", "systemctl", "id", "getent", "hostnamectl", "sh", "zcat", "file", "cmp", "fold", "tee", "readlink", "df", "du", "mount", "shutdown", "cloud-init", "sudo", "su", "flock", "locale", "ssh-keygen", "chpasswd",
+		"sha256sum", "md5sum", "useradd", "chown", "seq", "truncate", "install", "cp", "ls", "nl", "paste", "comm", "uniq", "wc", "rev", "tac", "cat", "ln", "touch", "mktemp", "env", "timeout", "kill", "ps", "pgrep", "sysctl", "systemctl", "id", "getent", "hostnamectl", "sh", "zcat", "file", "cmp", "fold", "tee", "readlink", "df", "du", "mount", "shutdown", "cloud-init", "sudo", "su", "flock", "locale", "ssh-keygen", "chpasswd", "patch",
 	}
 	for i, seed := range []string{
 		"-d\n2026-01-02 +1 day\n+%s", "1\n+\n(\n2\n*\n3\n)", "-n\na\n-a\n(\nb\n=\nb\n)", "/etc\n-name\n*.conf\n-o\n(\n-type\nd\n-mtime\n+1\n)\n-exec\necho\n{}\n+", "-E\n-o\n(a|b)\\1", "-t:\n-k2,3nr", "-d,\n-f1-2,5-", "[:upper:]\\n\na-z",

@@ -47,6 +47,7 @@ func TestMatchesRealShells(t *testing.T) {
 			for _, script := range scripts {
 				t.Run("", func(t *testing.T) {
 					t.Parallel()
+					needPrograms(t, script)
 					real := realRun(t, shell, script)
 					got := sandboxRun(t, base, name, script)
 					if out := comparable(got.out, "/work"); out != real.out || got.status != real.status {
@@ -67,6 +68,7 @@ func TestMessagesMatchBash(t *testing.T) {
 	for _, script := range append(splitScripts(t, "bash_messages.txt"), splitScripts(t, "bash_commands.txt")...) {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
+			needPrograms(t, script)
 			real := realRun(t, shell, script)
 			got := sandboxRun(t, base, "bash", script)
 			if out, errs := comparable(got.out, "/work"), comparable(got.err, "/work"); out != real.out || errs != real.err || got.status != real.status {
@@ -85,6 +87,19 @@ func needBash(t *testing.T) string {
 		t.Skipf("bash is version %q, older than the 5.2 that the machine has", out)
 	}
 	return shell
+}
+
+// needPrograms skips a script with a program that not every computer has.
+func needPrograms(t *testing.T, script string) {
+	t.Helper()
+	for _, word := range regexp.MustCompile(`[a-z0-9]+`).FindAllString(script, -1) {
+		switch word {
+		case "bzip2", "column", "curl", "file", "hexdump", "jq", "unzip", "xxd", "zip":
+			testenv.Need(t, word)
+		case "hd":
+			testenv.Need(t, "hexdump")
+		}
+	}
 }
 
 // sandboxRun runs a script on a machine with a copy of the disk of base.

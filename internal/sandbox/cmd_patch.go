@@ -86,6 +86,10 @@ func (c *patcher) run(operands []string) error {
 		if !more {
 			return c.finish()
 		}
+		if !c.p.session.step(1 + (len(c.refused)+len(c.queue)+len(c.removals))>>6) { //nolint:mnd // they are searched
+			c.p.kill(signal("XCPU"))
+			return syscall.EINTR
+		}
 		if git != c.head.git {
 			if err := c.flush(); err != nil {
 				return err

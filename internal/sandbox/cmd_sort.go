@@ -186,7 +186,7 @@ func (s *sorter) part(line string, k *sortKey, how string) string {
 	if blanks {
 		begin += leadingBlanks(line[begin:])
 	}
-	begin = min(len(line), begin+max(0, k.fromChar-1))
+	begin = min(len(line), begin+min(len(line), max(0, k.fromChar-1)))
 	end := len(line)
 	switch {
 	case k.to > 0 && k.toChar == 0:
@@ -196,7 +196,7 @@ func (s *sorter) part(line string, k *sortKey, how string) string {
 		if blanks {
 			end += leadingBlanks(line[end:])
 		}
-		end = min(len(line), end+k.toChar)
+		end = min(len(line), end+min(len(line), k.toChar))
 	}
 	return line[begin:max(begin, end)]
 }
@@ -205,7 +205,7 @@ func (s *sorter) part(line string, k *sortKey, how string) string {
 // a field belong to it.
 func (s *sorter) fieldStart(line string, n int) int {
 	at := 0
-	for range n - 1 {
+	for ; n > 1 && at < len(line); n-- {
 		at = s.endFrom(line, at)
 		if s.separator != "" {
 			at = min(len(line), at+len(s.separator))

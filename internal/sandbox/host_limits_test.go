@@ -42,6 +42,7 @@ func TestLimits(t *testing.T) {
 		{"read a line", `tr '\0' x </dev/zero | { read x; echo $?; }`, "", 0},
 		{"mapfile", `bash -c 'mapfile x < <(yes)'`, "Cannot allocate memory", 2},
 		{"sort", `yes | sort`, "Cannot allocate memory", 2},
+		{"sort by a far field", `seq 2000 | sort -k 1000000000`, "", 0},
 		{"tail", `tail -c 5 /dev/zero`, "Cannot allocate memory", 1},
 		{"sed without lines", `sed s/a/b/ /dev/zero`, "Cannot allocate memory", 4},
 		{"printf", `printf %999999999d 1`, "Cannot allocate memory", 1},

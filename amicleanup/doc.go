@@ -57,10 +57,10 @@
 // those of other owners; pending images, what they are copied from, and those of a
 // build that may still run; those that AWS Backup or Data Lifecycle Manager manages;
 // and images protected from deregistration, unless Policy.LiftProtection is set.
-// Unless Policy.Remove matches them, also these stay: the newest image of a group, and its newest usable one; and
-// images whose group or timestamp cannot be read. Groups never mix architectures,
-// regions or accounts. A group whose newest image cannot be launched is left alone,
-// unless Limits.AllowUnusableNewest is set.
+// Unless Policy.Remove matches them, also these stay: the newest image of a group,
+// and its newest usable one; and images whose group or timestamp cannot be read.
+// Groups never mix architectures, regions or accounts. A group whose newest image
+// cannot be launched is left alone, unless Limits.AllowUnusableNewest is set.
 //
 // Unknown facts keep images, and are errors: if a source of references fails or is
 // denied, Plan returns [ErrUsageUnknown] beside a plan that keeps all images that the

@@ -9,10 +9,9 @@ import (
 )
 
 // InUse keeps the images that any of the sources reports as used, and those of
-// which a launch attaches a snapshot. If a source
-// cannot be read completely, it keeps every image of the region that the source
-// could have named, and Plan returns an error. Used images do not take the place
-// of the newest.
+// which a launch attaches a snapshot. If a source cannot be read completely, it
+// keeps every image of the region that the source could have named, and Plan
+// returns an error. Used images do not take the place of the newest.
 func InUse(sources ...inuse.Source) Rule { return inUseRule(sources) }
 
 type inUseRule []inuse.Source

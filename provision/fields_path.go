@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/bakestone-go/bakestone/bake"
+	"github.com/bakestone-go/bakestone/internal/posixsh"
 )
 
 // home stands for the login's home at the start of a path on the machine.
@@ -31,7 +31,7 @@ func checkFilePath(field, p string) error {
 	if err := checkPath(field, p, required); err != nil {
 		return err
 	}
-	if last := p[strings.LastIndexByte(p, '/')+1:]; p == home || slices.Contains([]string{"", ".", ".."}, last) {
+	if p == home || posixsh.NamesDirectory(p) {
 		return bake.Invalid(field, "%q is a directory: name the file, not its directory", p)
 	}
 	return nil

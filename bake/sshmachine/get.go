@@ -16,6 +16,7 @@ import (
 
 	"github.com/bakestone-go/bakestone/bake"
 	"github.com/bakestone-go/bakestone/internal/exclude"
+	"github.com/bakestone-go/bakestone/internal/posixsh"
 )
 
 // Get implements [bake.Machine]. It copies files, directories and symbolic links,
@@ -52,7 +53,7 @@ func (m *Machine) Get(ctx context.Context, down *bake.Download) error {
 		if err != nil {
 			return err
 		}
-		if !from.dir && namesDirectory(down.Source) {
+		if !from.dir && posixsh.NamesDirectory(down.Source) {
 			return errors.New("is a file, but the name is that of a directory")
 		}
 		if from.size > c.cfg.MaxDownload {

@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -50,7 +49,7 @@ func (m *Machine) Put(ctx context.Context, up *bake.Upload) error {
 
 func (m *Machine) put(ctx context.Context, up *bake.Upload, ex exclude.Patterns) error {
 	dest := path.Clean(up.Dest)
-	directory := namesDirectory(up.Dest)
+	directory := posixsh.NamesDirectory(up.Dest)
 	errDirectory := fmt.Errorf("%q names a directory, but the source is a file", up.Dest)
 	switch {
 	case up.FS != nil:
@@ -89,11 +88,6 @@ func (m *Machine) put(ctx context.Context, up *bake.Upload, ex exclude.Patterns)
 		f.mode = info.Mode() & posixsh.ModeBits
 	}
 	return m.putFile(ctx, up, f, dest)
-}
-
-// namesDirectory reports whether an absolute path can only be that of a directory.
-func namesDirectory(name string) bool {
-	return slices.Contains([]string{"", ".", ".."}, name[strings.LastIndexByte(name, '/')+1:])
 }
 
 const defaultMode fs.FileMode = 0o644

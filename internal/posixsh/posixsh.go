@@ -24,6 +24,16 @@ func Words(words ...string) string {
 	return b.String()
 }
 
+// NamesDirectory reports whether a path can only be that of a directory, by its last
+// element.
+func NamesDirectory(name string) bool {
+	switch name[strings.LastIndexByte(name, '/')+1:] {
+	case "", ".", "..":
+		return true
+	}
+	return false
+}
+
 // ModeBits are the bits of a mode that Mode writes.
 const ModeBits = fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky
 

@@ -58,15 +58,7 @@ func base32Command(_ context.Context, p *Process) int {
 			}
 			return nil
 		}
-		text := base32.StdEncoding.EncodeToString(data)
-		for wrap > 0 && len(text) > wrap {
-			p.print(text[:wrap], "\n")
-			text = text[wrap:]
-		}
-		p.print(text)
-		if wrap > 0 && text != "" {
-			p.print("\n")
-		}
+		p.print(inLines(base32.StdEncoding.EncodeToString(data), wrap))
 		return nil
 	})
 }

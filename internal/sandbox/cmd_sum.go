@@ -189,7 +189,12 @@ func base64Command(_ context.Context, p *Process) int {
 // base64Lines encodes raw in lines of the given width, or in one without an end if that
 // is zero.
 func base64Lines(raw []byte, width int) string {
-	text := base64.StdEncoding.EncodeToString(raw)
+	return inLines(base64.StdEncoding.EncodeToString(raw), width)
+}
+
+// inLines returns text in lines of the given width, or in one without an end if that is
+// zero.
+func inLines(text string, width int) string {
 	if width == 0 {
 		return text
 	}
